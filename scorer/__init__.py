@@ -1,0 +1,1 @@
+"""scorer: scores Kafka events with TensorFlow models."""

@@ -1,0 +1,5 @@
+"""The doors to Kafka, and the only room that imports its client.
+
+`contract` says what a source and a sink promise; `kafka` keeps it on a real cluster, `memory` in one process with
+faults on demand; `bounded` reads a slice and commits nothing; `local` runs a real broker on this machine.
+"""

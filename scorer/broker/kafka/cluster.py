@@ -1,0 +1,150 @@
+"""Questions to a cluster before the service starts: reachable? topics? first offsets? a living twin?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from scorer.broker.kafka.clients import (
+    SESSION_TIMEOUT_MS,
+    Identity,
+    Properties,
+    Trouble,
+    common_properties,
+    consumer_properties,
+    error_callback,
+)
+from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, TopicMissingError
+
+REACH_TIMEOUT = 10.0
+"""Seconds to wait for the first answer of a broker."""
+REQUEST_TIMEOUT = 30.0
+"""Seconds for an administrative request once a broker has answered."""
+
+
+class Cluster:
+    """A connection for questions; it joins no group."""
+
+    def __init__(self, properties: Properties, identity: Identity) -> None:
+        self._identity = identity
+        self._bootstrap = properties.get("bootstrap.servers")
+        self._session = float(properties.get("session.timeout.ms", SESSION_TIMEOUT_MS)) / 1000
+        self._troubles: list[Trouble] = []
+        try:
+            self._consumer = Consumer(
+                {**consumer_properties(properties, identity), "error_cb": error_callback("cluster", self._note)}
+            )
+        except KafkaException as error:
+            raise BrokerError(f"kafka: {error.args[0].str()}; see librdkafka's CONFIGURATION.md") from error
+        self._admin = AdminClient(common_properties(properties, identity))
+
+    def reach(self, timeout: float = REACH_TIMEOUT) -> dict[str, int]:
+        """Return topics with their numbers of partitions; raises BrokerUnreachableError after `timeout` seconds."""
+        try:
+            metadata = self._consumer.list_topics(timeout=timeout)
+        except KafkaException as error:
+            self._consumer.poll(0)  # serves error_cb
+            said = self._troubles[-1].message if self._troubles else error.args[0].str()
+            raise BrokerUnreachableError(
+                f"no Kafka broker answered at {self._bootstrap} within {timeout:g} s ({said}); "
+                "is it running, and is `kafka: bootstrap.servers` right?"
+            ) from error
+        return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
+
+    def ensure_topics(self, inputs: Sequence[str], outputs: dict[str, str], *, create: bool) -> list[str]:
+        """Check that all topics exist; with `create`, make those that do not, and return their names.
+
+        `outputs` maps each topic that is written to the input whose number of partitions it takes.
+        Raises TopicMissingError naming all that are missing.
+        """
+        found = self.reach()
+        missing = [name for name in [*inputs, *outputs] if name not in found]
+        if missing and not create:
+            raise TopicMissingError(
+                f"missing topics at {self._bootstrap}: {', '.join(missing)}; create them, or set `create_topics: true`"
+            )
+        for name in missing:
+            count = found.get(outputs[name], -1) if name in outputs else -1
+            self._settle(self._admin.create_topics([NewTopic(name, num_partitions=count)])[name], name)
+            found[name] = self._wait_for(name)
+        return missing
+
+    def establish(self, topics: Iterable[str], start: str) -> list[str]:
+        """Commit first offsets for topics of which the group has committed nothing, and return those topics.
+
+        This is the only place where `start` (earliest or latest) counts: from here on every partition has a
+        committed offset, and a missing one is an error. The group must have no member yet; a commit without
+        membership is refused otherwise, and then whoever is there has done this already.
+        """
+        established = []
+        partitions = self.reach()
+        for topic in topics:
+            positions = [TopicPartition(topic, number) for number in range(partitions[topic])]
+            committed = self._consumer.committed(positions, REQUEST_TIMEOUT)
+            if any(position.offset != OFFSET_INVALID for position in committed):
+                continue
+            for position in positions:
+                low, high = self._consumer.get_watermark_offsets(position, REQUEST_TIMEOUT)
+                position.offset = low if start == "earliest" else high
+            try:
+                self._consumer.commit(offsets=positions, asynchronous=False)
+            except KafkaException as error:
+                if error.args[0].code() not in {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION}:
+                    raise BrokerError(f"{topic}: first offsets cannot be committed: {error.args[0].str()}") from error
+            established.append(topic)
+        return established
+
+    def refuse_twin(self, pause: Callable[[float], Any]) -> None:
+        """Wait until no member of the group carries this scorer's name; raises FencedError if one stays.
+
+        After a crash the dead member stands in the group until its session times out; one that is still there
+        after that is alive, and two of one identity would shut each other out.
+        """
+        step, patience = 0.5, self._session * 1.5 + 2
+        while (host := self._twin()) is not None:
+            if patience <= 0:
+                raise FencedError(
+                    f"group {self._identity.group}: instance {self._identity.instance} already runs at {host}; "
+                    "stop it, or give this one another `instance`"
+                )
+            pause(step)
+            patience -= step
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._consumer.close()
+
+    def _twin(self) -> str | None:
+        future = self._admin.describe_consumer_groups([self._identity.group], request_timeout=REQUEST_TIMEOUT)
+        try:
+            group = future[self._identity.group].result()
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return None
+            raise BrokerError(f"group {self._identity.group}: cannot be described: {error.args[0].str()}") from error
+        hosts = [member.host for member in group.members if member.client_id == self._identity.client_id]
+        return hosts[0] if hosts else None
+
+    def _wait_for(self, topic: str) -> int:
+        """Return a new topic's number of partitions, once every broker's metadata show it."""
+        for _ in range(100):
+            count = self.reach().get(topic, 0)
+            if count:
+                return count
+            self._admin.poll(0.1)
+        raise BrokerError(f"topic {topic} was created, but does not appear at {self._bootstrap}")
+
+    def _settle(self, future: Future[Any], topic: str) -> None:
+        try:
+            future.result(REQUEST_TIMEOUT)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise BrokerError(f"topic {topic} cannot be created: {error.args[0].str()}") from error
+
+    def _note(self, trouble: Trouble) -> None:
+        self._troubles.append(trouble)

@@ -1,0 +1,159 @@
+"""Decisions and dead letters into Kafka, in transactions or with acknowledgements alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from scorer.broker.contract import Fault, Membership, Verdict
+from scorer.broker.kafka.clients import (
+    SOCKET_TIMEOUT_MS,
+    Identity,
+    Properties,
+    Trouble,
+    error_callback,
+    producer_properties,
+)
+from scorer.broker.kafka.verdict import fault_of
+from scorer.records import Offsets, Outgoing
+
+INIT_TIMEOUT = 30.0
+"""Seconds for a new producer to settle its predecessor's transaction."""
+
+
+class KafkaSink:
+    """A producer and the rules for replacing it; `hear` is told of errors that the client goes on from."""
+
+    def __init__(
+        self, properties: Properties, identity: Identity, *, transactional: bool, hear: Callable[[Trouble], None]
+    ) -> None:
+        """Make the producer; in a transactional one, settle what an earlier life left open. May raise Fault."""
+        self._properties = producer_properties(properties, identity, transactional=transactional)
+        self._slow = float(self._properties.get("socket.timeout.ms", SOCKET_TIMEOUT_MS)) / 1000
+        self._transactional = transactional
+        self._hear = hear
+        self._troubles = 0
+        self._undelivered: list[str] = []
+        self._suspect: str | None = None
+        self._producer = self._make()
+
+    @property
+    def suspect(self) -> str | None:
+        """Why this producer must not begin another transaction, if so.
+
+        A commit request that was delayed on its way may still arrive, and would commit the *next* transaction
+        (KIP-890, which this client does not speak): so after a slow commit, or one during which a connection broke,
+        only a new producer is safe, because its new epoch shuts out whatever the old one has sent.
+        """
+        return self._suspect
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        with _faults():
+            self._producer.begin_transaction()
+
+    def publish(self, outgoing: Outgoing) -> None:
+        """Queue decisions and dead letters."""
+        messages: list[dict[str, Any]] = [
+            {"key": key, "value": value} for key, value in zip(outgoing.keys, outgoing.values, strict=True)
+        ]
+        if messages and self._producer.produce_batch(outgoing.decisions_topic, messages) != len(messages):
+            first = next(message["_error"] for message in messages if "_error" in message)
+            raise Fault(Verdict.ABORT, first.name(), f"{outgoing.decisions_topic}: {first.str()}")
+        with _faults():
+            for letter in outgoing.dead_letters:
+                self._producer.produce(
+                    outgoing.dead_letters_topic,
+                    value=letter.value,
+                    key=letter.key,
+                    headers=list(letter.headers),
+                    timestamp=max(letter.timestamp, 0),
+                )
+
+    def flush(self, timeout: float) -> None:
+        """Wait for every acknowledgement."""
+        left = self._producer.flush(timeout)
+        if not left and not self._undelivered:
+            return
+        why = self._undelivered[0] if self._undelivered else f"{left} records unacknowledged after {timeout:g} s"
+        self._producer.purge()
+        self._producer.flush(1.0)
+        self._undelivered.clear()
+        raise Fault(Verdict.ABORT, "undelivered", why)
+
+    def commit(self, offsets: Offsets, membership: Membership, timeout: float) -> None:
+        """Put the offsets into the transaction and commit it."""
+        positions = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
+        with _faults():
+            self._producer.send_offsets_to_transaction(positions, membership, timeout)
+        self.resume(timeout)
+
+    def resume(self, timeout: float) -> None:
+        """Commit, or ask again for the outcome of a commit."""
+        started, troubles = time.monotonic(), self._troubles
+        try:
+            self._producer.commit_transaction(timeout)
+        except KafkaException as error:
+            self._suspect = "the outcome of a commit was in doubt"
+            raise fault_of(error.args[0]) from error
+        finally:
+            if time.monotonic() - started > self._slow / 2:
+                self._suspect = "a commit was slow"
+            if self._troubles != troubles:
+                self._suspect = "a connection broke during a commit"
+        self._undelivered.clear()
+
+    def abort(self, timeout: float) -> None:
+        """Drop the open transaction; reports of the records dropped with it are no failures."""
+        with _faults():
+            self._producer.abort_transaction(timeout)
+        self._undelivered.clear()
+
+    def renew(self) -> None:
+        """Replace the producer; `init_transactions` of the new one settles the old one's transaction."""
+        self._producer.purge()
+        del self._producer
+        self._producer = self._make()
+        self._suspect = None
+
+    def close(self) -> None:
+        """Disconnect; an open transaction is dropped."""
+        self._producer.purge()
+        self._producer.close()
+
+    def _make(self) -> Producer:
+        self._undelivered.clear()
+        producer = Producer(
+            {**self._properties, "error_cb": error_callback("producer", self._note), "on_delivery": self._report}
+        )
+        if self._transactional:
+            with _faults():
+                producer.init_transactions(INIT_TIMEOUT)
+        return producer
+
+    def _note(self, trouble: Trouble) -> None:
+        self._troubles += 1
+        self._hear(trouble)
+
+    def _report(self, error: KafkaError | None, message: Any) -> None:
+        # Only errors come here (delivery.report.only.error), and nothing may be raised in a callback.
+        if error is not None:
+            self._undelivered.append(f"{message.topic()}: {error.name()}: {error.str()}")
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Translate errors of calls whose outcome is certain: what could be retried is aborted, which is as safe."""
+    try:
+        yield
+    except KafkaException as error:
+        fault = fault_of(error.args[0])
+        if fault.verdict is Verdict.RETRY:
+            fault.verdict = Verdict.ABORT
+        raise fault from error
+    except BufferError as error:
+        raise Fault(Verdict.ABORT, "_QUEUE_FULL", str(error)) from error

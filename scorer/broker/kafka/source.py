@@ -1,0 +1,155 @@
+"""Records of the subscribed topics, as one member of a consumer group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from scorer.broker.contract import Change, Haul, Membership, Rebalance
+from scorer.broker.kafka.clients import Identity, Properties, Trouble, consumer_properties, error_callback
+from scorer.broker.kafka.messages import by_topic
+from scorer.broker.kafka.verdict import AUTHORIZATION
+from scorer.errors import BrokerError, OffsetLostError, TopicMissingError
+from scorer.records import Offsets, Partition
+
+COMMITTED_TIMEOUT = 30.0
+"""Seconds to ask the group's coordinator for committed offsets; it may just be moving."""
+STALE = frozenset({
+    KafkaError.ILLEGAL_GENERATION,
+    KafkaError.UNKNOWN_MEMBER_ID,
+    KafkaError.REBALANCE_IN_PROGRESS,
+    KafkaError.STALE_MEMBER_EPOCH,
+    KafkaError._STATE,
+    KafkaError._NO_OFFSET,
+})
+"""A commit refused because the group has moved on."""
+OFFSET_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._NO_OFFSET, KafkaError.OFFSET_OUT_OF_RANGE})
+TOPIC_GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+
+
+class KafkaSource:
+    """A consumer that owns its offsets: nothing is committed that the service did not say.
+
+    Callbacks only note what happened; they are served inside `poll`, which then reports it.
+    """
+
+    def __init__(
+        self, properties: Properties, identity: Identity, topics: Sequence[str], *, hear: Callable[[Trouble], None]
+    ) -> None:
+        self._hear = hear
+        self._group = identity.group
+        self._rebalances: list[Rebalance] = []
+        self._next: Offsets = {}
+        self._consumer = Consumer(
+            {**consumer_properties(properties, identity), "error_cb": error_callback("consumer", hear)}
+        )
+        self._consumer.subscribe(
+            list(topics),
+            on_assign=self._noting(Change.ASSIGNED),
+            on_revoke=self._noting(Change.REVOKED),
+            on_lost=self._noting(Change.LOST),
+        )
+
+    def poll(self, limit: int, timeout: float) -> Haul:
+        """Wait for records; note that `timeout` is waited out unless `limit` came."""
+        messages = self._consumer.consume(limit, timeout)
+        rebalances, self._rebalances = tuple(self._rebalances), []
+        if any(map(Message.error, messages)):
+            messages = [message for message in messages if self._sound(message)]
+        records = by_topic(messages)
+        for batch in records:
+            self._next.update(batch.next_offsets())
+        return Haul(records, rebalances)
+
+    def membership(self) -> Membership:
+        """Return member and generation as they are now."""
+        return Membership(self._consumer.consumer_group_metadata())
+
+    def commit(self, offsets: Offsets) -> bool:
+        """Commit outside a transaction."""
+        try:
+            self._consumer.commit(offsets=_positions(offsets), asynchronous=False)
+        except KafkaException as error:
+            if error.args[0].code() in STALE or error.args[0].retriable():
+                return False
+            raise BrokerError(f"group {self._group}: offsets cannot be committed: {error.args[0].str()}") from error
+        return True
+
+    def rewind(self) -> Offsets:
+        """Seek every assigned partition to its committed offset."""
+        assigned = self._consumer.assignment()
+        try:
+            committed = self._consumer.committed(assigned, COMMITTED_TIMEOUT) if assigned else []
+            for position in committed:
+                self._seek(position)
+        except KafkaException as error:
+            raise BrokerError(
+                f"group {self._group}: cannot go back to the committed offsets: {error.args[0].str()}; start again"
+            ) from error
+        self._next = {Partition(tp.topic, tp.partition): tp.offset for tp in committed}
+        return dict(self._next)
+
+    def lag(self) -> dict[Partition, int]:
+        """Return high watermark - next offset, from what the last fetch said."""
+        lag = {}
+        for partition, position in self._next.items():
+            tp = TopicPartition(partition.topic, partition.number)
+            watermarks = cast("tuple[int, int] | None", self._consumer.get_watermark_offsets(tp, cached=True))
+            if watermarks is not None and watermarks[1] >= 0:
+                lag[partition] = max(watermarks[1] - position, 0)
+        return lag
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _seek(self, position: TopicPartition) -> None:
+        if position.offset < 0:
+            raise self._offset_lost(position.topic, position.partition, "it has no committed offset")
+        self._consumer.seek(position)
+
+    def _noting(self, change: Change) -> Callable[[Consumer, list[TopicPartition]], None]:
+        def note(_: Consumer, positions: list[TopicPartition]) -> None:
+            partitions = tuple(Partition(tp.topic, tp.partition) for tp in positions)
+            if change is not Change.ASSIGNED:
+                for partition in partitions:
+                    self._next.pop(partition, None)
+            self._rebalances.append(Rebalance(change, partitions))
+
+        return note
+
+    def _sound(self, message: Message) -> bool:
+        """Return whether a message is a record; one that is an error is reported, and raised if waiting is no use."""
+        error = message.error()
+        if error is None:
+            return True
+        topic, partition = message.topic() or "?", message.partition()
+        if error.code() in OFFSET_LOST:
+            raise self._offset_lost(topic, cast(int, partition), error.str())
+        if error.code() in TOPIC_GONE:
+            raise TopicMissingError(f"topic {topic}: {error.str()}; it was deleted, or may not be described")
+        if error.fatal() or error.code() in AUTHORIZATION:
+            raise BrokerError(f"topic {topic}, group {self._group}: {error.name()}: {error.str()}")
+        self._hear(Trouble("consumer", error.name(), error.str()))
+        return False
+
+    def _offset_lost(self, topic: str, partition: int, said: str) -> OffsetLostError:
+        tp = TopicPartition(topic, partition)
+        try:
+            low, high = self._consumer.get_watermark_offsets(tp, timeout=5.0)
+            committed = self._consumer.committed([tp], 5.0)[0].offset
+            facts = f"records {low} to {high - 1} exist, {committed if committed >= 0 else 'nothing'} is committed"
+        except KafkaException as error:
+            facts = f"its offsets cannot be asked for: {error.args[0].str()}"
+        return OffsetLostError(
+            f"{topic}-{partition}, group {self._group}: {said}; {facts}. Any start would lose or repeat events: "
+            f"choose with `kafka-consumer-groups.sh --reset-offsets --group {self._group} "
+            f"--topic {topic}:{partition} …`"
+        )
+
+
+def _positions(offsets: Offsets) -> list[TopicPartition]:
+    return [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
+

@@ -1,0 +1,38 @@
+"""One error router: what has to be done about a producer's error."""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError
+
+from scorer.broker.contract import Fault, Verdict
+
+AUTHORIZATION = frozenset({
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError._AUTHENTICATION,
+})
+
+
+def verdict_of(error: KafkaError) -> Verdict:
+    """Return what to do about an error.
+
+    The order matters. Permissions are for an operator. After a fatal error, and after being fenced whatever its
+    flags say, aborting would be answered `_CONFLICT` for ever, so this comes before the abortable ones. What is
+    neither abortable nor retriable is as good as fatal.
+    """
+    if error.code() in AUTHORIZATION:
+        return Verdict.STOP
+    if error.fatal() or error.code() == KafkaError._FENCED:
+        return Verdict.RENEW
+    if error.txn_requires_abort():
+        return Verdict.ABORT
+    if error.retriable():
+        return Verdict.RETRY
+    return Verdict.RENEW
+
+
+def fault_of(error: KafkaError) -> Fault:
+    """Return the error as the contract's exception."""
+    return Fault(verdict_of(error), error.name(), error.str(), fenced=error.code() == KafkaError._FENCED)

@@ -1,0 +1,34 @@
+"""The command line: one file a command.
+
+Heavy libraries (TensorFlow, confluent-kafka, scikit-learn, pydantic) are imported inside the commands, so that
+`scorer --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from scorer.cli import check, kafka, run
+from scorer.errors import ScorerError
+
+app = typer.Typer(
+    name="scorer",
+    help="Score Kafka events with TensorFlow models: exactly once, bit for bit as they were trained.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run.run)
+app.command("check")(check.check)
+app.command("kafka")(kafka.kafka)
+
+
+def main() -> None:
+    """Run the command line; a `ScorerError` becomes one line on standard error and its exit code."""
+    try:
+        app()
+    except ScorerError as error:
+        print(f"scorer: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

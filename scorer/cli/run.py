@@ -1,0 +1,206 @@
+"""`scorer run`: the service."""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Event, Timer
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from scorer.broker.contract import Sink, Source
+    from scorer.broker.kafka import Identity, Trouble
+    from scorer.config import Settings
+    from scorer.pipeline import Lane
+    from scorer.service.delivery import Delivery
+    from scorer.telemetry import Telemetry
+    from scorer.telemetry.log import JsonLog
+
+GRACE = 9.0
+"""Seconds from a signal to the end. Whatever hangs then is left to its time-outs: a crash loses nothing either."""
+LOOP_SILENCE = 300.0
+"""Seconds without a turn of the loop after which it is not alive: the client's `max.poll.interval.ms`."""
+LIBRARIES = ("scorer", "tensorflow", "confluent-kafka", "numpy", "msgspec")
+
+
+def run(
+    configuration: Annotated[Path, typer.Argument(help="The configuration, YAML or TOML.", metavar="SCORER.YAML")],
+    properties: Annotated[
+        list[str] | None, typer.Option("-X", metavar="PROP=VALUE", help="A librdkafka property, over the file's.")
+    ] = None,
+) -> None:
+    """Score topics until SIGTERM or Ctrl-C."""
+    from scorer import config
+    from scorer.telemetry.facts import ServiceStopped
+
+    settings = config.load(configuration, environment=os.environ, properties=properties or [])
+    stopping = Event()
+    with ExitStack() as stack:
+        log, telemetry = _telemetry(settings, stack)
+        _stop_on_signals(stopping, telemetry, log)
+        started = time.monotonic()
+        settled = _serve(settings, telemetry, stopping, stack)
+        telemetry.tell(ServiceStopped(settled, time.monotonic() - started))
+
+
+def _telemetry(settings: Settings, stack: ExitStack) -> tuple[JsonLog, Telemetry]:
+    """Open the log, the metrics and their page; a port in use is found before anything else is begun."""
+    from scorer.telemetry import Telemetry
+    from scorer.telemetry.facts import ServiceStarted
+    from scorer.telemetry.health import Health
+    from scorer.telemetry.http import HttpServer
+    from scorer.telemetry.log import JsonLog
+    from scorer.telemetry.metrics import Metrics
+
+    log = JsonLog(sys.stderr, clock=time.time, ticks=time.monotonic)
+    logging.captureWarnings(True)
+    for name in ("py.warnings", "scorer", "scorer.librdkafka"):
+        log.python_logger(name)
+    metrics = Metrics(clock=time.time)
+    health = Health(tuple(settings.topics), max_silence=LOOP_SILENCE, clock=time.monotonic)
+    server = HttpServer(settings.http.listen, metrics.registry, health, clock=time.monotonic)
+    stack.callback(server.close)
+    telemetry = Telemetry(health, metrics, log)
+    versions = {library: importlib.metadata.version(library) for library in LIBRARIES}
+    telemetry.tell(
+        ServiceStarted(settings.group, settings.instance, settings.delivery, tuple(settings.topics), versions)
+    )
+    log.write("info", "listening", {"host": settings.http.host, "port": server.port})
+    return log, telemetry
+
+
+def _stop_on_signals(stopping: Event, telemetry: Telemetry, log: JsonLog) -> None:
+    """Let SIGTERM and Ctrl-C set a flag, and nothing more: an exception in a handler would cost fetched records."""
+    from scorer.telemetry.facts import ServiceStopping
+
+    def give_up() -> None:
+        log.write("warning", "gave_up_waiting", {"seconds": GRACE, "left_open": "the broker aborts it by its time-out"})
+        os._exit(0)
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if not stopping.is_set():
+            stopping.set()
+            timer = Timer(GRACE, give_up)
+            timer.daemon = True
+            timer.start()
+            telemetry.tell(ServiceStopping(signal.Signals(number).name))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: ExitStack) -> int:
+    """Join the parts and turn the loop; return the events settled."""
+    from scorer.broker.kafka import Cluster, Identity, KafkaSource
+    from scorer.service.batcher import Batcher
+    from scorer.service.loop import Service
+
+    identity = Identity(settings.group, settings.instance)
+    cluster = Cluster(settings.kafka, identity)
+    outputs = {name: topic for topic, s in settings.topics.items() for name in (s.decisions, s.dead_letters)}
+    cluster.ensure_topics(list(settings.topics), outputs, create=settings.create_topics)
+    lanes = _lanes(settings, telemetry)
+    if stopping.is_set():
+        return 0
+    cluster.refuse_twin(stopping.wait)
+    hear = _hearing(telemetry)
+    sink = _sink(settings, identity, hear)
+    stack.callback(sink.close)
+    cluster.establish(settings.topics, settings.start)
+    cluster.close()
+    source = KafkaSource(settings.kafka, identity, list(settings.topics), hear=hear)
+    stack.callback(source.close)
+    gc.collect()
+    gc.freeze()  # models and lanes live for ever: no collection needs to walk them again
+    service = Service(
+        source=source,
+        delivery=_delivery(settings, sink, source, telemetry, stopping.is_set),
+        lanes=lanes,
+        batcher=Batcher(settings.batch.max_events, settings.batch.max_wait_ms / 1000),
+        telemetry=telemetry,
+        stopping=stopping.is_set,
+    )
+    return service.run()
+
+
+def _lanes(settings: Settings, telemetry: Telemetry) -> Mapping[str, Lane]:
+    """Load and prove every bundle once, and make each topic's lane."""
+    from scorer import bundle
+    from scorer.telemetry.facts import BundleLoaded
+
+    bundles = {topic.bundle: bundle.load(topic.bundle) for topic in settings.topics.values()}
+    lanes = {}
+    for name, topic in settings.topics.items():
+        loaded = bundles[topic.bundle]
+        lane = lanes[name] = loaded.lane(
+            name,
+            group=settings.group,
+            decisions=topic.decisions,
+            dead_letters=topic.dead_letters,
+            bands=topic.bands,
+            otherwise=topic.otherwise,
+            max_bytes=int(settings.kafka.get("message.max.bytes", 1_000_000)),
+        )
+        bands = dict(zip(lane.decide.names[1:], lane.decide.edges[1:].tolist(), strict=True))
+        telemetry.tell(
+            BundleLoaded(
+                name,
+                loaded.manifest.name,
+                loaded.manifest.version,
+                loaded.sha256,
+                lane.decide.version,
+                bands,
+                topic.otherwise,
+            )
+        )
+    return lanes
+
+
+def _sink(settings: Settings, identity: Identity, hear: Callable[[Trouble], None]) -> Sink:
+    from scorer.broker.contract import Fault
+    from scorer.broker.kafka import KafkaSink
+    from scorer.config import Delivery
+    from scorer.errors import BrokerError
+
+    transactional = settings.delivery is Delivery.EXACTLY_ONCE
+    try:
+        return KafkaSink(settings.kafka, identity, transactional=transactional, hear=hear)
+    except Fault as fault:
+        raise BrokerError(
+            f"transactional.id {identity.transactional_id}: cannot begin: {fault}; "
+            "has the cluster a transaction coordinator, and may this user write transactions?"
+        ) from fault
+
+
+def _delivery(
+    settings: Settings, sink: Sink, source: Source, telemetry: Telemetry, hurried: Callable[[], bool]
+) -> Delivery:
+    from scorer.config import Delivery as Mode
+    from scorer.service.delivery import AtLeastOnce, ExactlyOnce, Renewals
+    from scorer.telemetry.facts import ProducerRenewed
+
+    renewals = Renewals(sink, lambda reason: telemetry.tell(ProducerRenewed(reason)))
+    if settings.delivery is Mode.EXACTLY_ONCE:
+        return ExactlyOnce(sink, renewals, hurried=hurried)
+    return AtLeastOnce(sink, source, renewals)
+
+
+def _hearing(telemetry: Telemetry) -> Callable[[Trouble], None]:
+    from scorer.telemetry.facts import BrokerTrouble, Client
+
+    def hear(trouble: Trouble) -> None:
+        telemetry.tell(BrokerTrouble(Client(trouble.client), trouble.code, trouble.message))
+
+    return hear
+

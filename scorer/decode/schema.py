@@ -1,0 +1,38 @@
+"""What an event holds: the fields that the bundle reads, by their paths. Data only; it is part of the manifest."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class FieldType(StrEnum):
+    """The types of a field, in JSON Schema's words; `timestamp` is RFC 3339 text."""
+
+    NUMBER = "number"
+    INTEGER = "integer"
+    STRING = "string"
+    BOOLEAN = "boolean"
+    TIMESTAMP = "timestamp"
+
+
+class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One field: its type, whether it may be null or absent, and the closed range of a number."""
+
+    type: FieldType
+    nullable: bool = False
+    range: tuple[float, float] | None = None
+
+
+class EventSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The fields of an event by path: `card.country` is `country` inside the object `card`.
+
+    Fields that are not listed are skipped, unread. `event_id` names the field that identifies the event for people
+    (without one, the decision's own id stands in); `event_time` the one that says when it happened, in milliseconds
+    since the epoch or as RFC 3339 text (without one, or where it is null, the record's timestamp).
+    """
+
+    fields: dict[str, Field]
+    event_id: str | None = None
+    event_time: str | None = None

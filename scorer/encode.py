@@ -1,0 +1,181 @@
+"""Room 5: Decisions | Rejections → Outgoing: decision records and dead letters.
+
+A decision is JSON, joined from bytes that are constant for the topic, the partition or the batch, and from columns of
+number texts: orjson writes float32 in its shortest form, so a score reads back to the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+
+import msgspec
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from scorer.decide import Bands
+from scorer.errors import Reason, Stage
+from scorer.records import Columns, Decisions, Header, Letter, Outgoing, Records, Rejection, Rows
+
+OVERHEAD = 4096
+"""Bytes kept free in a record for what Kafka and the scorer add: batch and record headers, error headers."""
+
+MAX_DECISION = 16384
+"""Bytes of a decision at most: the event's id is bounded when it is decoded, the rest is the bundle's and ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What every decision of a topic says of its making."""
+
+    model: str
+    model_version: str
+    bundle_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """A batch's times in seconds: waited to be filled, model call, and all from its first event on."""
+
+    wait: float
+    score: float
+    total: float
+
+
+class Encoder:
+    """Writes one topic's decisions and dead letters; `max_bytes` is what one record may hold."""
+
+    def __init__(
+        self, origin: Origin, bands: Bands, *, group: str, decisions: str, dead_letters: str, max_bytes: int
+    ) -> None:
+        self.decisions = decisions
+        self.dead_letters = dead_letters
+        self._group = group.encode()
+        self._room = max_bytes - OVERHEAD
+        self._tails = [
+            _members(
+                decision=name,
+                band={"name": name, "from": msgspec.Raw(orjson.dumps(edge, option=orjson.OPT_SERIALIZE_NUMPY))},
+                model=origin.model,
+                model_version=origin.model_version,
+                bundle_sha256=origin.bundle_sha256,
+                thresholds_version=bands.version,
+            )
+            for name, edge in zip(bands.names, bands.edges, strict=True)
+        ]
+
+    def __call__(
+        self,
+        records: Records,
+        columns: Columns,
+        decisions: Decisions,
+        rejections: Sequence[Rejection],
+        timing: Timing,
+    ) -> Outgoing:
+        """Encode a batch; `columns` and `decisions` have the same rows, none of them refused by `oversize`."""
+        keys = list(map(records.keys.__getitem__, decisions.scores.rows.tolist()))
+        values = self._decisions(records, columns, decisions, timing)
+        letters = [self._letter(records, rejection) for rejection in rejections]
+        return Outgoing(self.decisions, keys, values, self.dead_letters, letters)
+
+    def oversize(self, records: Records, rows: Rows) -> list[Rejection]:
+        """Reject the rows whose key, which the decision carries too, leaves no room for a decision."""
+        most = self._room - MAX_DECISION
+        keys = ((row, records.keys[row]) for row in rows.tolist())
+        return [
+            Rejection(row, Stage.ENCODE, Reason.OVERSIZE, "", f"a key of {len(key)} bytes leaves no room to decide")
+            for row, key in keys
+            if key is not None and len(key) > most
+        ]
+
+    def _decisions(
+        self, records: Records, columns: Columns, decisions: Decisions, timing: Timing
+    ) -> list[bytes]:
+        scores = decisions.scores
+        rows = scores.rows
+        partitions = np.fromiter(records.partitions, np.int64, len(records))[rows].tolist()
+        offsets = _texts(np.fromiter(records.offsets, np.int64, len(records))[rows])
+        heads = {number: _head(records.topic, number) for number in set(partitions)}
+        middles = {number: _middle(records.topic, number) for number in heads}
+        metrics = _metrics(len(records), timing)
+        tails = [b",%b,%b}" % (tail, metrics) for tail in self._tails]
+        parts = zip(
+            map(heads.__getitem__, partitions),
+            offsets,
+            repeat(b'","event_id":'),
+            columns.event_ids,
+            map(middles.__getitem__, partitions),
+            offsets,
+            repeat(b',"event_time":'),
+            _texts(columns.event_times),
+            repeat(b',"score":'),
+            _texts(scores.score),
+            repeat(b',"log_odds":'),
+            _texts(scores.log_odds),
+            map(tails.__getitem__, decisions.band.tolist()),
+            strict=False,
+        )
+        return list(map(b"".join, parts))
+
+    def _letter(self, records: Records, rejection: Rejection) -> Letter:
+        """Return the event byte for byte with its origin and reason; what cannot be re-emitted is cut and marked."""
+        row = rejection.row
+        headers: list[Header]
+        marks: list[Header] = []
+        try:
+            headers = list(records.headers(row))
+        except UnicodeDecodeError:
+            headers, marks = [], [("scorer.error.headers", b"unreadable: a header's name is not UTF-8")]
+        if sum(len(name) + len(content or b"") + 8 for name, content in headers) > self._room // 2:
+            headers, marks = [], [("scorer.error.headers", b"cut: too large")]
+        room = self._room - sum(len(name) + len(content or b"") + 8 for name, content in headers)
+        key = _cut("key", records.keys[row], room // 2, marks)
+        value = _cut("value", records.values[row], room - len(key or b""), marks)
+        origin: list[Header] = [
+            ("__dlq.errors.topic", records.topic.encode()),
+            ("__dlq.errors.partition", b"%d" % records.partitions[row]),
+            ("__dlq.errors.offset", b"%d" % records.offsets[row]),
+            ("__dlq.errors.group", self._group),
+            ("__dlq.errors.message", rejection.message.encode(errors="replace")),
+            ("scorer.error.stage", rejection.stage.encode()),
+            ("scorer.error.reason", rejection.reason.encode()),
+            ("scorer.error.path", rejection.path.encode(errors="replace")),
+        ]
+        return Letter(key, value, [*headers, *origin, *marks], records.timestamps[row])
+
+
+def _cut(part: str, content: bytes | None, room: int, marks: list[Header]) -> bytes | None:
+    """Return what fits; a cut part leaves its size and digest in `marks`, so that the original can be known again."""
+    if content is None or len(content) <= room:
+        return content
+    marks.append((f"scorer.error.{part}.bytes", b"%d" % len(content)))
+    marks.append((f"scorer.error.{part}.sha256", hashlib.sha256(content).hexdigest().encode()))
+    return content[:room]
+
+
+def _members(**members: object) -> bytes:
+    """Return members of a JSON object, without its braces."""
+    return msgspec.json.encode(members)[1:-1]
+
+
+def _head(topic: str, partition: int) -> bytes:
+    return b'{"decision_id":"%b-%d-' % (topic.encode(), partition)
+
+
+def _middle(topic: str, partition: int) -> bytes:
+    return b',"topic":"%b","partition":%d,"offset":' % (topic.encode(), partition)
+
+
+def _metrics(events: int, timing: Timing) -> bytes:
+    times: Mapping[str, float] = {"wait_ms": timing.wait, "score_ms": timing.score, "total_ms": timing.total}
+    return _members(metrics={"batch_events": events} | {name: round(s * 1000, 3) for name, s in times.items()})
+
+
+def _texts(numbers: NDArray[np.int64] | NDArray[np.float32]) -> Iterable[bytes]:
+    """Return each number's shortest text that reads back to the same bits."""
+    if not len(numbers):
+        return []
+    return orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")

@@ -1,0 +1,143 @@
+"""How a batch becomes final, and what is done when it does not. Exactly-once by transactions, or at-least-once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from scorer.broker.contract import Fault, Membership, Sink, Source, Verdict
+from scorer.errors import BrokerError, FencedError
+from scorer.records import Offsets, Outgoing
+from scorer.telemetry.facts import RenewReason
+
+COMMIT_TIMEOUT = 8.0
+"""Seconds for one commit call: below the client's `socket.timeout.ms`, so that no request outlives its answer."""
+ABORT_TIMEOUT = 8.0
+FLUSH_TIMEOUT = 35.0
+"""Seconds for all acknowledgements: longer than `message.timeout.ms`, which ends every record's wait."""
+MAX_RENEWALS = 5
+"""Producers replaced in a row, without a batch settled between, before an operator is called."""
+
+
+class Delivery(Protocol):
+    """Delivers a batch: all of it, or nothing that a `read_committed` reader would see."""
+
+    def deliver(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> bool:
+        """Return whether the batch is final; if not, the caller starts again from the committed offsets.
+
+        Raises BrokerError or FencedError for what an operator must mend.
+        """
+
+
+class Renewals:
+    """Replaces the producer and counts how often in a row; `hear` is told each time and why."""
+
+    def __init__(self, sink: Sink, hear: Callable[[RenewReason], None]) -> None:
+        self._sink = sink
+        self._hear = hear
+        self._in_a_row = 0
+        self._fenced = False
+
+    def settled(self) -> None:
+        """Note that a batch went through."""
+        self._in_a_row, self._fenced = 0, False
+
+    def renew(self, reason: RenewReason, why: str) -> None:
+        """Replace the producer, or give up.
+
+        Being fenced once may be our own transaction that timed out; twice in a row means a twin, and two that
+        renew in turn would shut each other out for ever.
+        """
+        fenced = reason is RenewReason.FENCED
+        if fenced and self._fenced:
+            raise FencedError(f"another producer took this scorer's transactional.id: {why}; stop one of the two")
+        self._fenced = self._fenced or fenced
+        self._in_a_row += 1
+        if self._in_a_row > MAX_RENEWALS:
+            raise BrokerError(f"{MAX_RENEWALS} producers in a row failed, the last with {why}")
+        self._hear(reason)
+        try:
+            self._sink.renew()
+        except Fault as fault:
+            if fault.verdict is Verdict.STOP:
+                raise BrokerError(str(fault)) from fault
+            self.renew(_reason(fault), str(fault))
+
+
+class ExactlyOnce:
+    """Decisions, dead letters and offsets in one transaction."""
+
+    def __init__(self, sink: Sink, renewals: Renewals, *, hurried: Callable[[], bool]) -> None:
+        """`hurried` says that the service must stop: an open commit is then left to the next producer."""
+        self._sink = sink
+        self._renewals = renewals
+        self._hurried = hurried
+
+    def deliver(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> bool:
+        """Run one transaction. After a commit that may still be in flight, the producer is replaced before the next."""
+        try:
+            self._sink.begin()
+            for parcel in parcels:
+                self._sink.publish(parcel)
+            self._sink.commit(offsets, membership, COMMIT_TIMEOUT)
+        except Fault as fault:
+            if not self._recover(fault):
+                return False
+        self._renewals.settled()
+        if self._sink.suspect:
+            self._renewals.renew(RenewReason.COMMIT_SLOW, self._sink.suspect)
+        return True
+
+    def _recover(self, fault: Fault) -> bool:
+        """Return whether the batch became final after all."""
+        while fault.verdict is Verdict.RETRY:
+            if self._hurried():
+                return False
+            try:
+                self._sink.resume(COMMIT_TIMEOUT)
+                return True
+            except Fault as again:
+                fault = again
+        if fault.verdict is Verdict.STOP:
+            raise BrokerError(f"{fault}; give the scorer this permission, or correct its credentials") from fault
+        if fault.verdict is Verdict.ABORT and self._aborted():
+            return False
+        self._renewals.renew(_reason(fault), str(fault))
+        return False
+
+    def _aborted(self) -> bool:
+        try:
+            self._sink.abort(ABORT_TIMEOUT)
+        except Fault:
+            return False
+        return self._sink.suspect is None
+
+
+class AtLeastOnce:
+    """Offsets after acknowledgements: nothing is lost, and what was in flight at a crash is decided again."""
+
+    def __init__(self, sink: Sink, source: Source, renewals: Renewals) -> None:
+        self._sink = sink
+        self._source = source
+        self._renewals = renewals
+
+    def deliver(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> bool:  # noqa: ARG002
+        """Publish, wait for every acknowledgement, commit."""
+        try:
+            for parcel in parcels:
+                self._sink.publish(parcel)
+            self._sink.flush(FLUSH_TIMEOUT)
+        except Fault as fault:
+            if fault.verdict is Verdict.STOP:
+                raise BrokerError(f"{fault}; give the scorer this permission, or correct its credentials") from fault
+            if fault.verdict is Verdict.RENEW:
+                self._renewals.renew(_reason(fault), str(fault))
+            return False
+        self._renewals.settled()
+        return self._source.commit(offsets)
+
+
+def _reason(fault: Fault) -> RenewReason:
+    if fault.fenced:
+        return RenewReason.FENCED
+    return RenewReason.COMMIT_UNKNOWN if fault.verdict is Verdict.RETRY else RenewReason.FATAL

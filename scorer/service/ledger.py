@@ -1,0 +1,56 @@
+"""Which offsets a batch earns. The service owns them: they come from the records that were decided, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from scorer.records import Offsets, Partition, Records
+
+
+class Ledger:
+    """Per partition the next offset to decide, as far as this member has settled it.
+
+    The client's own notion (`position()`, stored offsets) moves when records are fetched, also when they are thrown
+    away on an error; committing it has lost events. This one moves only after a commit.
+    """
+
+    def __init__(self) -> None:
+        self._settled: Offsets = {}
+
+    def earn(self, records: Iterable[Records]) -> Offsets:
+        """Return what a batch's commit must cover: for each of its partitions the last record's offset + 1."""
+        offsets: Offsets = {}
+        for part in records:
+            offsets |= part.next_offsets()
+        return offsets
+
+    def repeats(self, records: Iterable[Records]) -> Partition | None:
+        """Return a partition of which the batch holds a record that is settled already, if there is one.
+
+        That must not happen: it would be decided twice. The caller goes back to the committed offsets instead.
+        """
+        for part in records:
+            firsts = dict(zip(reversed(part.partitions), reversed(part.offsets), strict=True))
+            for number, offset in firsts.items():
+                partition = Partition(part.topic, number)
+                if offset < self._settled.get(partition, 0):
+                    return partition
+        return None
+
+    def settle(self, offsets: Offsets) -> None:
+        """Note that a commit of `offsets` is final."""
+        self._settled |= offsets
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """Drop partitions that were taken away: somebody else settles them now."""
+        for partition in partitions:
+            self._settled.pop(partition, None)
+
+    def restart(self, committed: Offsets) -> None:
+        """Take the broker's committed offsets as the truth."""
+        self._settled = dict(committed)
+
+
+def covers(committed: Offsets, offsets: Offsets) -> bool:
+    """Return whether a commit of `offsets` turns out to have happened, seen from what the broker has committed."""
+    return all(committed.get(partition, -1) >= offset for partition, offset in offsets.items())

@@ -1,0 +1,156 @@
+"""The service's one thread: poll, fill a batch, score it, deliver it, settle it; and again."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from scorer.broker.contract import Change, Haul, Source
+from scorer.pipeline import Clock, Lane, Outcome, process
+from scorer.records import Partition
+from scorer.service.batcher import Batch, Batcher
+from scorer.service.delivery import Delivery
+from scorer.service.ledger import Ledger, covers
+from scorer.telemetry import Telemetry
+from scorer.telemetry.facts import (
+    AbortReason,
+    BatchAborted,
+    BatchSettled,
+    LagMeasured,
+    PartitionsAssigned,
+    PartitionsRevoked,
+)
+
+LAG_EVERY = 1.0
+"""Seconds between two looks at the lag."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+"""Seconds to wait after a batch that did not go through; doubled each time in a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Time as an argument: seconds that never go back, seconds since the epoch, and how to wait."""
+
+    monotonic: Clock = time.monotonic
+    wall: Clock = time.time
+    pause: Callable[[float], object] = time.sleep
+
+
+class Service:
+    """Scores what `source` brings through the topics' lanes, until `stopping()`.
+
+    The order of a batch is its safety: membership is taken with the batch, no poll happens while a transaction is
+    open, the offsets are the last act, and whatever goes wrong leads back to the committed offsets.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        delivery: Delivery,
+        lanes: Mapping[str, Lane],
+        batcher: Batcher,
+        telemetry: Telemetry,
+        stopping: Callable[[], bool],
+        clocks: Clocks | None = None,
+    ) -> None:
+        self._source = source
+        self._delivery = delivery
+        self._lanes = lanes
+        self._batcher = batcher
+        self._telemetry = telemetry
+        self._stopping = stopping
+        self._clocks = clocks or Clocks()
+        self._ledger = Ledger()
+        self._lag_due = 0.0
+        self._pause = FIRST_PAUSE
+        self.settled = 0
+
+    def run(self) -> int:
+        """Turn until `stopping()`; a batch that is being filled then is left for later. Return the events settled.
+
+        Raises ScorerError for what an operator must mend.
+        """
+        while not self._stopping():
+            self.turn()
+        if len(self._batcher):
+            self._telemetry.tell(BatchAborted(AbortReason.STOPPING, len(self._batcher)))
+        return self.settled
+
+    def turn(self) -> None:
+        """Poll once, and settle the batch if that closed it."""
+        self._telemetry.beat()
+        now = self._clocks.monotonic()
+        haul = self._source.poll(*self._batcher.ask(now))
+        now = self._clocks.monotonic()
+        if haul.rebalances:
+            self._rebalanced(haul)
+        else:
+            self._batcher.add(haul.records, now)
+            if self._batcher.due(now):
+                self._settle(self._batcher.take())
+        if now >= self._lag_due:
+            self._lag_due = now + LAG_EVERY
+            self._telemetry.tell(LagMeasured(self._source.lag()))
+
+    def _rebalanced(self, haul: Haul) -> None:
+        """No batch spans a rebalance: what is in hand may belong to somebody else now, and is read again."""
+        for rebalance in haul.rebalances:
+            if rebalance.change is Change.ASSIGNED:
+                self._telemetry.tell(PartitionsAssigned(rebalance.partitions))
+            else:
+                self._ledger.forget(rebalance.partitions)
+                self._telemetry.tell(PartitionsRevoked(rebalance.partitions, rebalance.change is Change.LOST))
+        in_hand = len(self._batcher.take()) + sum(map(len, haul.records))
+        if in_hand:
+            self._give_up(AbortReason.REBALANCE, in_hand)
+
+    def _settle(self, batch: Batch) -> None:
+        repeated = self._ledger.repeats(batch.records)
+        if repeated is not None:
+            self._give_up(AbortReason.REPEATED, len(batch))
+            return
+        offsets = self._ledger.earn(batch.records)
+        membership = self._source.membership()
+        outcomes = [
+            process(records, self._lanes[records.topic], self._clocks.monotonic, batch.first_seen)
+            for records in batch.records
+        ]
+        final = self._delivery.deliver([outcome.outgoing for outcome in outcomes], offsets, membership)
+        if not final and not self._stopping():
+            # The broker's committed offsets are the truth, also about a commit whose answer was lost.
+            final = covers(self._give_up(AbortReason.FAULT, len(batch)), offsets)
+        if final:
+            self._pause = FIRST_PAUSE
+            self._ledger.settle(offsets)
+            self.settled += len(batch)
+            for outcome in outcomes:
+                self._telemetry.tell(self._fact(outcome))
+
+    def _give_up(self, reason: AbortReason, events: int) -> dict[Partition, int]:
+        """Start again from the committed offsets, and return them."""
+        if reason is AbortReason.FAULT:
+            self._clocks.pause(self._pause)
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        committed = self._source.rewind()
+        self._ledger.restart(committed)
+        self._telemetry.tell(BatchAborted(reason, events))
+        return committed
+
+    def _fact(self, outcome: Outcome) -> BatchSettled:
+        names = self._lanes[outcome.records.topic].decide.names
+        counts = np.bincount(outcome.decisions.band, minlength=len(names)).tolist()
+        stamps = np.fromiter(outcome.records.timestamps, np.float64, len(outcome.records))
+        return BatchSettled(
+            topic=outcome.records.topic,
+            events=len(outcome.records),
+            decisions=dict(zip(names, counts, strict=True)),
+            dead_letters=Counter(rejection.reason for rejection in outcome.rejections),
+            stages=outcome.stages,
+            scores=outcome.decisions.scores.score,
+            ages=self._clocks.wall() - stamps / 1000,
+        )
