@@ -240,9 +240,9 @@ class _Packer:
             if apart.any():
                 row, column = np.unravel_index(int(np.argmax(apart)), apart.shape)
                 raise PackError(
-                    f"parity: example {rows[int(row)]}, feature {feed.node.features[int(column)]!r}: the stream "
-                    f"would give {found[row, column]!r}, the preprocessor gives {wanted[row, column]!r}. JSON carries float64: "
-                    "if the examples are float32, pack them as float64, as the stream will bring them"
+                    f"parity: example {rows[int(row)]}, feature {feed.node.features[int(column)]!r}: "
+                    f"the stream gives {found[row, column]!r}, the preprocessor {wanted[row, column]!r}. JSON carries "
+                    "float64: if the examples are float32, pack them as float64, as the stream will bring them"
                 )
 
     def _transformed(self, events: Any, rows: Sequence[int]) -> NDArray[Any]:

@@ -105,7 +105,11 @@ def impute(step: Impute) -> Walk:
     """Return what fills in the missing, drops the columns without a fill, and appends masks."""
 
     def walk(block: Block, faults: Faults) -> Block:
-        features = dense(block)
+        # scikit-learn imputes no booleans: they have become numbers beside the columns that it does impute.
+        features = [
+            Feature(path, values.astype(np.float64) if values.dtype == np.bool_ else values)
+            for path, values in dense(block)
+        ]
         check_finite(features, faults, nan=step.missing is None)
         masks = [_missing(step, i, feature, faults) for i, feature in enumerate(features)]
         filled = [

@@ -1,0 +1,37 @@
+# Everything happens in .venv; the first command that needs it sets it up.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help install demo test check bench clean
+
+help:  ## show the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: $(READY)  ## set up .venv with pinned versions, hashes checked
+
+demo: $(READY)  ## a real Kafka, two models, three topics, live; ARGS=--keep leaves it running
+	$(BIN)/scorer demo $(ARGS)
+
+test: $(READY)  ## the whole suite, on a real Kafka; ARGS="-k name" chooses
+	$(BIN)/pytest $(ARGS)
+
+check: $(READY)  ## format, lint, types, documentation
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_docs.py tests/test_architecture.py
+
+bench: $(READY)  ## events per second beside a bare pass-through, as ratios of one run
+	$(BIN)/python -m tests.bench $(ARGS)
+
+clean:  ## remove .venv and everything that was made
+	rm -rf .venv .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "scorer needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(READY)
