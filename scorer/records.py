@@ -184,7 +184,7 @@ class Outgoing:
 
     decisions_topic: str
     keys: Sequence[bytes | None]
-    values: Sequence[bytes]
+    values: Sequence[bytes | None]
     dead_letters_topic: str
     dead_letters: Sequence[Letter] = ()
 

@@ -60,12 +60,13 @@ class Bundle:
         return Lane(topic, self.decode, self.transform, self.model, effective, encoder)
 
 
-def load(path: Path) -> Bundle:
+def load(path: str | Path) -> Bundle:
     """Open a bundle and prove it.
 
     Raises BundleError where it is missing, incomplete, altered or of another format; GoldenError where its golden
     events do not give the packed features or scores on this machine.
     """
+    path = Path(path)
     manifest, sha256 = check_files(path)
     packed = golden.read(path)
     decoder, transform = JsonDecoder(manifest.events), Transform(manifest.plan)

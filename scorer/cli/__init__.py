@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from scorer.cli import check, kafka, run
+from scorer.cli import check, demo, kafka, replay, run
 from scorer.errors import ScorerError
 
 app = typer.Typer(
@@ -21,7 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("run")(run.run)
+app.command("replay")(replay.replay)
 app.command("check")(check.check)
+app.add_typer(demo.app, name="demo")
 app.command("kafka")(kafka.kafka)
 
 

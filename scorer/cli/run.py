@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib.metadata
 import logging
 import os
 import signal
@@ -56,6 +55,8 @@ def run(
 
 def _telemetry(settings: Settings, stack: ExitStack) -> tuple[JsonLog, Telemetry]:
     """Open the log, the metrics and their page; a port in use is found before anything else is begun."""
+    import importlib.metadata
+
     from scorer.telemetry import Telemetry
     from scorer.telemetry.facts import ServiceStarted
     from scorer.telemetry.health import Health

@@ -23,6 +23,7 @@ MAX_EVENT_ID = 1024
 MAX_MESSAGE = 300
 """Characters of a rejection's message: field names come from outside and may be of any length."""
 
+_DTYPES = {FieldType.NUMBER: np.float64, FieldType.INTEGER: np.int64, FieldType.BOOLEAN: np.bool_}
 _PATH = re.compile(r" - at `(\$[^`]*)`$")
 _MISSING = re.compile(r"^Object missing required field `([^`]*)`")
 
@@ -47,7 +48,8 @@ class JsonDecoder:
         if rejections:
             rows = np.delete(rows, [r.row for r in rejections])
         values = {
-            path: _column(field, list(map(self._getters[path], events))) for path, field in self.schema.fields.items()
+            path: _column(field, map(self._getters[path], events), len(events))
+            for path, field in self.schema.fields.items()
         }
         return Columns(rows, values, self._ids(records, rows, events), self._times(records, rows, values)), rejections
 
@@ -157,19 +159,15 @@ def _annotation(field: Field, *, is_id: bool) -> Any:
             return datetime
 
 
-def _column(field: Field, values: list[Any]) -> NDArray[Any]:
+def _column(field: Field, values: Iterator[Any], count: int) -> NDArray[Any]:
     """Return one field's values as the array that `Columns` promises."""
-    match field.type:
-        case FieldType.STRING:
-            return np.fromiter(values, object, len(values))
-        case FieldType.TIMESTAMP:
-            return np.fromiter(map(_milliseconds, values), np.float64, len(values))
-        case FieldType.INTEGER if not field.nullable:
-            return np.fromiter(values, np.int64, len(values))
-        case FieldType.BOOLEAN if not field.nullable:
-            return np.fromiter(values, np.bool_, len(values))
-        case _:
-            return np.array(values, np.float64)
+    if field.type is FieldType.STRING:
+        return np.fromiter(values, object, count)
+    if field.type is FieldType.TIMESTAMP:
+        return np.fromiter(map(_milliseconds, values), np.float64, count)
+    if field.nullable:
+        return np.array(list(values), np.float64)  # None becomes NaN
+    return np.fromiter(values, _DTYPES[field.type], count)
 
 
 def _milliseconds(moment: datetime | None) -> float:

@@ -20,6 +20,8 @@ from scorer.demo.simulator import LABEL_DELAY, WINDOWS, Payments
 
 FIT_DAYS, VALIDATION_DAYS = 5, 2
 EPOCHS, BATCH = 8, 256
+MAX_AMOUNT = 1_000_000
+"""An amount outside 0 to this is no payment but a fault of its sender: it is dead-lettered, not scored."""
 
 AMOUNTS = ["amount", *(f"customer_mean_amount_{days}d" for days in WINDOWS)]
 COUNTS = [f"{who}_tx_{days}d" for who in ("customer", "terminal") for days in WINDOWS]
@@ -66,7 +68,7 @@ def split(payments: Payments) -> tuple[Payments, Payments, Payments]:
     )
 
 
-def train(payments: Payments, *, seed: int, progress: Progress | None = None) -> Trained:
+def train(payments: Payments, *, seed: int, epochs: int = EPOCHS, progress: Progress | None = None) -> Trained:
     """Fit preprocessing and model, choose the bands, and test. The same payments and seed give the same weights.
 
     Sets the process's global random seeds, as Keras draws from them. Raises ValueError for too few days of payments.
@@ -78,8 +80,8 @@ def train(payments: Payments, *, seed: int, progress: Progress | None = None) ->
     preprocessor = build_preprocessor()
     features = preprocessor.fit_transform(fit.frame())
     model = build_model(features.shape[1])
-    told = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: progress and progress(epoch + 1, EPOCHS))
-    model.fit(features, fit.fraud, epochs=EPOCHS, batch_size=BATCH, callbacks=[told], verbose=0)
+    told = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: progress and progress(epoch + 1, epochs))
+    model.fit(features, fit.fraud, epochs=epochs, batch_size=BATCH, callbacks=[told], verbose=0)
 
     bands = choose_bands(_scores(preprocessor, model, validation), validation.fraud)
     figures = measure(_scores(preprocessor, model, test), test)
@@ -137,8 +139,8 @@ def choose_bands(scores: NDArray[np.floating[Any]], labels: NDArray[np.integer[A
     precision = np.cumsum(labels[order]) / np.arange(1, len(scores) + 1)
     precise = np.flatnonzero(precision >= 0.9)
     block = float(scores[order][precise[-1]]) if len(precise) else 0.99
-    review = float(np.clip(np.quantile(scores, 0.985), 0.001, 0.98))
-    return {"review": round(review, 3), "block": round(float(np.clip(block, review + 0.005, 0.99)), 3)}
+    review = float(np.clip(np.quantile(scores, 0.985), 0.001, 0.99))
+    return {"review": round(review, 3), "block": round(float(np.clip(block, review + 0.005, 0.999)), 3)}
 
 
 def measure(scores: NDArray[np.floating[Any]], payments: Payments) -> Figures:
@@ -190,6 +192,7 @@ def pack_bundle(trained: Trained, directory: Path | str) -> None:
         events=trained.validation.frame(),
         event_id="transaction_id",
         event_time="event_time",
+        schema={"amount": {"range": [0, MAX_AMOUNT]}},
         output="score",
         score="probability",
         bands=trained.bands,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scorer.broker.contract import Change, Haul, Source
+from scorer.errors import Stage
 from scorer.pipeline import Clock, Lane, Outcome, process
 from scorer.records import Partition
 from scorer.service.batcher import Batch, Batcher
@@ -120,7 +121,9 @@ class Service:
             process(records, self._lanes[records.topic], self._clocks.monotonic, batch.first_seen)
             for records in batch.records
         ]
+        begun = self._clocks.monotonic()
         final = self._delivery.deliver([outcome.outgoing for outcome in outcomes], offsets, membership)
+        delivery = self._clocks.monotonic() - begun
         if not final and not self._stopping():
             # The broker's committed offsets are the truth, also about a commit whose answer was lost.
             final = covers(self._give_up(AbortReason.FAULT, len(batch)), offsets)
@@ -129,7 +132,7 @@ class Service:
             self._ledger.settle(offsets)
             self.settled += len(batch)
             for outcome in outcomes:
-                self._telemetry.tell(self._fact(outcome))
+                self._telemetry.tell(self._fact(outcome, delivery))
 
     def _give_up(self, reason: AbortReason, events: int) -> dict[Partition, int]:
         """Start again from the committed offsets, and return them."""
@@ -141,7 +144,7 @@ class Service:
         self._telemetry.tell(BatchAborted(reason, events))
         return committed
 
-    def _fact(self, outcome: Outcome) -> BatchSettled:
+    def _fact(self, outcome: Outcome, delivery: float) -> BatchSettled:
         names = self._lanes[outcome.records.topic].decide.names
         counts = np.bincount(outcome.decisions.band, minlength=len(names)).tolist()
         stamps = np.fromiter(outcome.records.timestamps, np.float64, len(outcome.records))
@@ -150,7 +153,7 @@ class Service:
             events=len(outcome.records),
             decisions=dict(zip(names, counts, strict=True)),
             dead_letters=Counter(rejection.reason for rejection in outcome.rejections),
-            stages=outcome.stages,
+            stages={**outcome.stages, Stage.PUBLISH: delivery},
             scores=outcome.decisions.scores.score,
             ages=self._clocks.wall() - stamps / 1000,
         )

@@ -5,6 +5,7 @@ Columns are never changed in place: they may be the caller's own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -86,7 +87,8 @@ class Faults:
 def check_finite(features: Iterable[Feature], faults: Faults, *, nan: bool = True, infinities: bool = False) -> None:
     """Reject NaN and infinities in float columns, where they are not let through: what scikit-learn raises for."""
     for path, values in features:
-        if values.dtype.kind != "f" or np.isfinite(values).all():
+        # A finite sum proves that all are finite, at half the price of asking each; an overflow only asks once more.
+        if values.dtype.kind != "f" or math.isfinite(np.add.reduce(values)):
             continue
         if not infinities:
             faults.reject(np.isinf(values), Reason.OUT_OF_RANGE, path, "is infinite")

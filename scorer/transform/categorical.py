@@ -34,7 +34,7 @@ class Finder:
     def __call__(self, values: Column) -> Positions:
         """Return the positions of `values` (any dtype, shape (n,)), intp of the same shape."""
         if values.dtype == object:
-            return np.fromiter(map(self._by_value.get, values, repeat(self._unknown)), np.intp, len(values))
+            return np.fromiter(map(self._by_value.get, values.tolist(), repeat(self._unknown)), np.intp, len(values))
         nearest = np.minimum(np.searchsorted(self._keys, values), len(self._keys) - 1)
         positions = np.where(self._keys[nearest] == values, self._places[nearest], self._unknown)
         return np.where(np.isnan(values), self._null, positions) if values.dtype.kind == "f" else positions

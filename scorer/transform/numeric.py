@@ -79,16 +79,16 @@ def clip(step: Clip) -> Walk:
 
 
 def apply(step: Apply) -> Walk:
-    """Return what applies the step's function to each column, and gives float64."""
+    """Return what applies the step's function to each column."""
     function = FUNCTIONS[step.function]
 
     def walk(block: Block, faults: Faults) -> Block:
-        # A boolean stays one: NumPy computes its logarithm in float16, and so did training.
+        # Numbers go in as they are: NumPy computes a boolean's logarithm in float16, and so did training.
         numeric = [
-            Feature(path, values if values.dtype == np.bool_ else as_float(path, values, faults))
+            Feature(path, as_float(path, values, faults) if values.dtype == object else values)
             for path, values in dense(block)
         ]
-        return [Feature(path, function(values).astype(np.float64, copy=False)) for path, values in numeric]
+        return [Feature(path, function(values)) for path, values in numeric]
 
     return walk
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -56,10 +56,13 @@ class Cluster:
             ) from error
         return {name: len(topic.partitions) for name, topic in metadata.topics.items() if topic.error is None}
 
-    def ensure_topics(self, inputs: Sequence[str], outputs: dict[str, str], *, create: bool) -> list[str]:
+    def ensure_topics(
+        self, inputs: Sequence[str], outputs: Mapping[str, str], *, create: bool, partitions: int = -1
+    ) -> list[str]:
         """Check that all topics exist; with `create`, make those that do not, and return their names.
 
-        `outputs` maps each topic that is written to the input whose number of partitions it takes.
+        `outputs` maps each topic that is written to the input whose number of partitions it takes; an input that is
+        made gets `partitions`, or the broker's default for -1.
         Raises TopicMissingError naming all that are missing.
         """
         found = self.reach()
@@ -69,7 +72,7 @@ class Cluster:
                 f"missing topics at {self._bootstrap}: {', '.join(missing)}; create them, or set `create_topics: true`"
             )
         for name in missing:
-            count = found.get(outputs[name], -1) if name in outputs else -1
+            count = found.get(outputs[name], -1) if name in outputs else partitions
             self._settle(self._admin.create_topics([NewTopic(name, num_partitions=count)])[name], name)
             found[name] = self._wait_for(name)
         return missing

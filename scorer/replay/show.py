@@ -1,0 +1,88 @@
+"""A Report as text for a person: what was replayed, what differs, and from which decision to which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from scorer.replay.compare import Cell, Comparison, Making, Report
+
+MOST_PARTITIONS = 8
+"""Partitions named one by one; of more, only their number is of use on a screen."""
+
+
+def show(report: Report, console: Console, *, file: Path, not_compared: str = "") -> None:
+    """Print a report; `not_compared` says why it has no comparison. The console must not read markup."""
+    rows = [*_replayed(report), ("written to", str(file))]
+    rows += _compared(report.comparison) if report.comparison else [("compared with", f"nothing: {not_compared}")]
+    for name, text in rows:
+        console.print(f"{name:<20}{text}", soft_wrap=True)
+    if report.comparison and report.comparison.matched:
+        console.print(_matrix(report.comparison, list(report.decisions)))
+
+
+def _replayed(report: Report) -> Iterator[tuple[str, str]]:
+    pieces = [f"{report.topic}-{number}: {first} to {stop}" for number, (first, stop) in report.slice.items()]
+    few = len(pieces) <= MOST_PARTITIONS
+    yield "offsets", f"{', '.join(pieces)} (the last not included)" if few else f"of {len(pieces)} partitions"
+    yield "replayed with", _made(report.replayed_with)
+    yield "events", f"{report.events:,}"
+    yield "decided", _counts(report.decided, report.decisions)
+    yield "rejected", _counts(sum(report.rejected.values()), report.rejected)
+
+
+def _compared(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    yield "recorded in", comparison.decisions_topic
+    for recorded in comparison.recorded_with:
+        bundle = "the same bundle" if recorded.same_bundle else "another bundle"
+        thresholds = "the same thresholds" if recorded.same_thresholds else "other thresholds"
+        yield "recorded with", f"{_made(recorded.making)}: {recorded.decisions:,} ({bundle}, {thresholds})"
+    yield "decided both times", f"{comparison.matched:,}"
+    yield "not recorded", f"{comparison.not_recorded:,}"
+    yield "recorded only", f"{comparison.recorded_only:,}"
+    yield "recorded twice", f"{comparison.recorded_twice:,}"
+    if comparison.unreadable:
+        yield "unreadable", f"{comparison.unreadable:,} records of {comparison.decisions_topic} are no decisions"
+    yield "scores", f"{comparison.identical_scores:,} bit-identical, {_different(comparison)}"
+    yield "decisions changed", f"{comparison.changed:,}"
+
+
+def _different(comparison: Comparison) -> str:
+    largest = f", the largest difference {comparison.largest_difference:.3g}" if comparison.different_scores else ""
+    return f"{comparison.different_scores:,} different{largest}"
+
+
+def _matrix(comparison: Comparison, replayed: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE, title="recorded (rows) and replayed (columns)", title_justify="left")
+    table.add_column("")
+    for name in replayed:
+        table.add_column(name, justify="right")
+    for recorded in dict.fromkeys(cell.recorded for cell in comparison.matrix):
+        cells = [cell for cell in comparison.matrix if cell.recorded == recorded]
+        table.add_row(_printable(recorded), *map(_events, cells))
+    return table
+
+
+def _events(cell: Cell) -> Text:
+    return Text(f"{cell.events:,}", style="bold" if cell.events and cell.recorded != cell.replayed else "")
+
+
+def _counts(total: int, parts: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{name} {count:,}" for name, count in parts.items())
+    return f"{total:,}: {listed}" if listed else f"{total:,}"
+
+
+def _made(making: Making) -> str:
+    name, version = _printable(making.model), _printable(making.model_version)
+    thresholds = _printable(making.thresholds_version)
+    return f"{name} {version}, bundle {_printable(making.bundle_sha256[:12])}, thresholds {thresholds}"
+
+
+def _printable(text: str) -> str:
+    """Return a recorded text as one that cannot steer a terminal: anybody may have written it."""
+    return text if text.isprintable() else ascii(text)
