@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from bundles import cards, trained  # noqa: F401
 
 from scorer.broker.local import LocalBroker, java_command
 from scorer.errors import LocalBrokerError

@@ -143,10 +143,10 @@ class Batch(Section):
     """How long and how far a micro-batch gathers."""
 
     max_events: Annotated[StrictInt, Field(ge=1, le=65536)] = Field(
-        4096, description="Most events that one micro-batch takes from a topic, 1 to 65536."
+        4096, description="Most events of one micro-batch, over all topics, 1 to 65536."
     )
     max_wait_ms: Annotated[float, Strict(), Field(ge=0, le=60000, allow_inf_nan=False)] = Field(
-        5.0, description="Longest wait for a micro-batch to fill, in milliseconds, 0 to 60000."
+        5.0, description="Longest wait for a micro-batch to fill, from its first event on, in milliseconds, 0 to 60000."
     )
 
 
@@ -236,7 +236,7 @@ class Settings(Section):
     delivery: Delivery = Field(
         Delivery.EXACTLY_ONCE, description="Whether a crash repeats no decision, or may repeat the last ones."
     )
-    create_topics: StrictBool = Field(False, description="Whether missing output topics are created at the start.")
+    create_topics: StrictBool = Field(False, description="Whether missing topics are created at the start.")
     batch: Batch = Field(default_factory=Batch, description="Bounds of a micro-batch.")
     topics: Annotated[Mapping[TopicName, Topic], AfterValidator(_topics)] = Field(
         description="The topics to score, by name."

@@ -185,9 +185,9 @@ def test_a_stale_membership_is_refused(world: World) -> None:
     world.establish()
     world.produce(b"a", partition=0)
     world.produce(b"b", partition=1)
-    sink, source, rival = world.sink(), world.source(), world.source("1")
+    sink, source = world.sink(), world.source()
     records = gather(source, 2)
-    membership = source.membership()
+    membership, rival = source.membership(), world.source("1")
     theirs: list[Partition] = []
 
     def taken_over() -> bool:
@@ -270,9 +270,9 @@ def test_a_member_that_slept_too_long_commits_nothing(world: World) -> None:
     world.establish()
     world.produce(b"a", partition=0)
     world.produce(b"b", partition=1)
-    sink, source, rival = world.sink(), world.source(patience=6.0), world.source("1")
+    sink, source = world.sink(), world.source(patience=6.0)
     records = gather(source, 2)
-    membership = source.membership()
+    membership, rival = source.membership(), world.source("1")
     assert sorted(rows(gather(rival, 2))) == [(0, 0, b"a"), (1, 0, b"b")]
     assert source.commit(records.next_offsets()) is False
     sink.begin()
@@ -332,8 +332,9 @@ def test_close_leaves_the_group(world: World) -> None:
     world.establish()
     world.produce(b"a", partition=0)
     world.produce(b"b", partition=1)
-    source, rival = world.source(), world.source("1")
+    source = world.source()
     gather(source, 2)
+    rival = world.source("1")
     source.close()
     started = world.now()
     assert sorted(rows(gather(rival, 2))) == [(0, 0, b"a"), (1, 0, b"b")]
@@ -343,8 +344,9 @@ def test_close_leaves_the_group(world: World) -> None:
 def test_rebalances_are_told_by_the_poll_that_lived_through_them(world: World) -> None:
     """A member hears what it was given, and what was taken when another joined; together they have everything."""
     world.establish()
-    source, rival = world.source(), world.source("1")
+    source = world.source()
     join(source)
+    rival = world.source("1")
     mine = {Partition(world.input, 0), Partition(world.input, 1)}
     theirs: set[Partition] = set()
     heard: list[Change] = []

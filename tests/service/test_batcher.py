@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from service_story import places, records
@@ -103,7 +103,7 @@ class BatcherMachine(RuleBasedStateMachine):
     def poll(self, share: list[str], spent: float, late: float) -> None:
         limit, timeout = self.batcher.ask(self.now)
         assert 1 <= limit <= self.max_events
-        assert 0 <= timeout <= max(self.max_wait, IDLE)
+        assert 0 <= timeout <= max(self.max_wait, IDLE) + 1e-9
         if self.first is not None:
             assert self.now + timeout <= max(self.first + self.max_wait, self.now) + 1e-9
         self.now += timeout * spent + late
@@ -141,6 +141,7 @@ class BatcherMachine(RuleBasedStateMachine):
 
 
 TestBatcherMachine = BatcherMachine.TestCase
+TestBatcherMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 @given(st.lists(st.floats(0, 0.4), min_size=1, max_size=40), st.integers(1, 9))

@@ -1,0 +1,310 @@
+"""The replay on a real Kafka: a slice ends where it should, and the same bundle gives the same bits."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from replay_world import (
+    BANDS,
+    EACH,
+    FIRST_TIME,
+    PARTITIONS,
+    ROUNDS,
+    World,
+    bits,
+    committed,
+    coordinates,
+    lane_of,
+    making_of,
+    silent,
+)
+from typer.testing import CliRunner, Result
+
+from scorer.broker.kafka.bounded import SliceReader
+from scorer.bundle import Bundle
+from scorer.cli import app
+from scorer.errors import BandsError, BrokerError, ConfigError, OwnedPropertyError, SelectionError, TopicMissingError
+from scorer.records import Records
+from scorer.replay.compare import Comparison, Report
+from scorer.replay.positions import Edge, Position, parse
+from scorer.replay.run import choose, recall, replay, whole_file
+
+EVENTS = ROUNDS * EACH * PARTITIONS
+
+
+@dataclass
+class Cut:
+    """A past that is read in other batches than one asks for, and remembers their sizes."""
+
+    past: SliceReader
+    limit: int
+    sizes: list[int] = field(default_factory=list)
+
+    def extent(self, topic: str) -> dict[int, range]:
+        return self.past.extent(topic)
+
+    def offsets_at(self, topic: str, partitions: Sequence[int], milliseconds: int) -> dict[int, int]:
+        return self.past.offsets_at(topic, partitions, milliseconds)
+
+    def read(self, topic: str, selected: Mapping[int, range], limit: int) -> Iterator[Records]:
+        for records in self.past.read(topic, selected, self.limit):
+            self.sizes.append(len(records))
+            yield records
+
+
+def replayed(
+    past: SliceReader | Cut,
+    world: World,
+    bundle: Bundle,
+    *,
+    start: Position = Edge.BEGINNING,
+    stop: Position = Edge.END,
+    bands: Mapping[str, float] | None = None,
+) -> tuple[Report, Comparison, dict[str, tuple[int, str]]]:
+    """Replay a slice beside its recorded decisions; return the report, its comparison, and what was written."""
+    written: list[bytes] = []
+    lane = lane_of(world, bundle, bands)
+    selected = choose(past, world.topic, start, stop)
+    recorded = recall(past, world.topic, selected, world.decisions, silent)
+    report = replay(
+        past,
+        lane,
+        selected,
+        making_of(bundle, lane),
+        recorded,
+        write=lambda lines: written.extend(line for line in lines if line),
+        watch=silent,
+        clock=time.monotonic,
+    )
+    assert report.comparison is not None
+    return report, report.comparison, bits(written)
+
+
+def command(*arguments: str) -> Result:
+    """Run `scorer replay` in this process; raise what it raises."""
+    result = CliRunner().invoke(app, ["replay", *arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_the_same_bundle_and_bands_give_the_same_bits(world: World, card_bundle: Bundle, past: SliceReader) -> None:
+    """Every committed event is replayed once, and no score or decision differs from what the service published."""
+    report, comparison, written = replayed(past, world, card_bundle)
+    assert (report.events, report.decided) == (EVENTS, EVENTS - ROUNDS)
+    assert report.rejected == {"malformed": ROUNDS}
+    assert set(written) == {f"{world.topic}-{number}-{offset}" for number, offset in world.events}
+    assert (comparison.matched, comparison.identical_scores) == (EVENTS - ROUNDS, EVENTS - ROUNDS)
+    assert (comparison.different_scores, comparison.largest_difference, comparison.changed) == (0, 0.0, 0)
+    assert (comparison.not_recorded, comparison.recorded_only, comparison.recorded_twice) == (0, 0, 0)
+    assert [(each.same_bundle, each.same_thresholds) for each in comparison.recorded_with] == [(True, True)]
+    assert all(count > 20 for count in report.decisions.values()), "the world is too plain to prove anything"
+
+
+@pytest.mark.parametrize("limit", [1, 7, 64])
+def test_other_batches_give_the_same_bits(world: World, card_bundle: Bundle, past: SliceReader, limit: int) -> None:
+    """An event's score does not depend on who shares its batch."""
+    cut = Cut(past, limit)
+    _, comparison, _ = replayed(cut, world, card_bundle)
+    assert max(cut.sizes) <= limit
+    assert (comparison.matched, comparison.identical_scores, comparison.changed) == (EVENTS - ROUNDS, EVENTS - ROUNDS, 0)
+
+
+def test_other_bands_flip_the_decisions_between_the_edges(
+    world: World, card_bundle: Bundle, past: SliceReader
+) -> None:
+    """Only decisions whose score lies between an old and a new edge change, and no score does."""
+    _, _, before = replayed(past, world, card_bundle)
+    scores = np.array([score for score, _ in before.values()], np.int32).view(np.float32)
+    _, comparison, _ = replayed(past, world, card_bundle, bands={"review": 0.3, "block": 0.9})
+    between = int(np.count_nonzero((scores >= np.float32(0.3)) & (scores < np.float32(BANDS["review"]))))
+    assert between > 0
+    flips = {(cell.recorded, cell.replayed): cell.events for cell in comparison.matrix if cell.recorded != cell.replayed}
+    assert {change: events for change, events in flips.items() if events} == {("approve", "review"): between}
+    assert (comparison.changed, comparison.different_scores) == (between, 0)
+    assert [(each.same_bundle, each.same_thresholds) for each in comparison.recorded_with] == [(True, False)]
+
+
+def test_a_slice_by_time_has_the_events_of_that_time(world: World, card_bundle: Bundle, past: SliceReader) -> None:
+    """From the second round's time to before the fourth's: the events of rounds two and three, and no other."""
+    start, stop = (
+        parse(datetime.fromtimestamp(FIRST_TIME / 1000 + minutes * 60, UTC).isoformat(), "--from", 0.0)
+        for minutes in (1, 3)
+    )
+    report, comparison, written = replayed(past, world, card_bundle, start=start, stop=stop)
+    expected = {f"t{number}" for number in range(EVENTS) if EVENTS // ROUNDS <= number < 3 * EVENTS // ROUNDS}
+    found = {at: made for at, made in world.events.items() if f"{world.topic}-{at[0]}-{at[1]}" in written}
+    assert {made["id"] for made in found.values()} == {made for made in expected if made not in broken_ids()}
+    assert report.events == 2 * EACH * PARTITIONS
+    assert comparison.matched == comparison.recorded == report.decided
+
+
+def broken_ids() -> set[str]:
+    """Return what would have been the ids of the events that cannot be decoded: each round's first."""
+    return {f"t{number}" for number in range(0, EVENTS, EVENTS // ROUNDS)}
+
+
+def test_a_slice_ends_at_its_end_wherever_that_lies(world: World, past: SliceReader) -> None:
+    """With both ends among records, marks and aborted records, exactly the committed records between them come."""
+    held = past.extent(world.topic)[1]
+    ends = sorted({held.start, held.stop, *range(EACH - 2, EACH + 9), held.stop - 3, held.stop - 8})
+    for start, stop in itertools.combinations(ends, 2):
+        found = coordinates(past.read(world.topic, {0: range(0, 0), 1: range(start, stop)}, 4096))
+        expected = [at for at in sorted(world.coordinates) if at[0] == 1 and start <= at[1] < stop]
+        assert found == expected, (start, stop)
+
+
+def test_each_partition_keeps_its_order(world: World, past: SliceReader) -> None:
+    """Within a partition, records come in the order of their offsets, each once."""
+    found = coordinates(past.read(world.topic, past.extent(world.topic), 50))
+    assert sorted(found) == sorted(world.coordinates)
+    for number in range(PARTITIONS):
+        offsets = [offset for partition, offset in found if partition == number]
+        assert offsets == sorted(offsets)
+
+
+def test_an_open_transaction_keeps_nobody_waiting(world: World, past: SliceReader) -> None:
+    """The end is before the first record whose transaction is open, and a replay up to there ends."""
+    before = past.extent(world.topic)
+    producer = Producer({"bootstrap.servers": world.bootstrap, "transactional.id": f"{world.topic}-open"})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(world.topic, b"{}", partition=0)
+    producer.flush(30)
+    try:
+        assert past.extent(world.topic) == before
+        assert len(coordinates(past.read(world.topic, before, 4096))) == EVENTS
+    finally:
+        producer.abort_transaction(30)
+
+
+def test_a_replay_that_gets_nothing_gives_up(world: World) -> None:
+    """Offsets that nobody has written yet are waited for a bounded time, then told with the position."""
+    ticks = itertools.count(0.0, 5.0)
+    with closing(
+        SliceReader({"bootstrap.servers": world.bootstrap}, clock=lambda: next(ticks), patience=20.0)
+    ) as past:
+        stop = past.extent(world.topic)[0].stop + 3
+        with pytest.raises(BrokerError, match=rf"no record came for 20 s.*{world.topic}-0 at \d+ of {stop}"):
+            list(past.read(world.topic, {0: range(0, stop)}, 4096))
+
+
+def test_a_replay_joins_no_group_and_commits_nothing(world: World, card_bundle: Bundle, past: SliceReader) -> None:
+    """The service's committed offsets stay as they were, and no group appears."""
+    admin = AdminClient({"bootstrap.servers": world.bootstrap})
+    before = committed(world), {each.group_id for each in admin.list_consumer_groups().result().valid}
+    ends = {topic: past.extent(topic) for topic in (world.topic, world.decisions, world.dead_letters)}
+    replayed(past, world, card_bundle)
+    assert (committed(world), {each.group_id for each in admin.list_consumer_groups().result().valid}) == before
+    assert {topic: past.extent(topic) for topic in ends} == ends
+
+
+def test_a_slice_of_aborted_records_is_refused(world: World, card_bundle: Bundle, past: SliceReader) -> None:
+    """Offsets without a committed record are no slice to report on."""
+    position = parse(f"p0:{EACH + 1},p1:{EACH + 1},p2:{EACH + 1}", "--from", 0.0)
+    end = parse(f"p0:{EACH + 4},p1:{EACH + 4},p2:{EACH + 4}", "--to", 0.0)
+    with pytest.raises(SelectionError, match="no committed record lies between"):
+        replayed(past, world, card_bundle, start=position, stop=end)
+
+
+def test_a_topic_that_does_not_exist_is_told(past: SliceReader) -> None:
+    """An unknown topic raises TopicMissingError with its name, and is not created."""
+    for _ in range(2):
+        with pytest.raises(TopicMissingError, match=r"topic no\.such does not exist"):
+            choose(past, "no.such", Edge.BEGINNING, Edge.END)
+
+
+def test_the_command_reports_as_json_and_writes_the_decisions(world: World, scorer_yaml: Path, tmp_path: Path) -> None:
+    """With the service's configuration alone, `--json` prints a report of no difference, and the file has every decision."""
+    file = tmp_path / "out.jsonl"
+    result = command("--topic", world.topic, "--config", str(scorer_yaml), "--out", str(file), "--json")
+    report = json.loads(result.stdout)
+    assert (report["events"], report["comparison"]["identical_scores"]) == (EVENTS, EVENTS - ROUNDS)
+    assert report["comparison"]["changed"] == 0
+    assert len(bits(file.read_bytes().splitlines())) == EVENTS - ROUNDS
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "scorer.yaml"]
+
+
+def test_the_command_shows_the_report_to_people(world: World, scorer_yaml: Path, tmp_path: Path) -> None:
+    """The text names the bundle, the counts, and from which decision to which."""
+    file = tmp_path / "out.jsonl"
+    arguments = ("--topic", world.topic, "--config", str(scorer_yaml), "--bands", "review=0.3,block=0.9")
+    shown = command(*arguments, "--from", "p0:3", "--out", str(file)).stdout
+    assert f"recorded in         {world.decisions}" in shown
+    assert "(the same bundle, other thresholds)" in shown
+    assert "0 different" in shown
+    assert f"written to          {file}" in shown
+
+
+def test_without_a_decisions_topic_nothing_is_compared(world: World, card_bundle: Bundle, tmp_path: Path) -> None:
+    """A replay with a broker and a bundle alone scores, and says that it compared with nothing."""
+    arguments = ("--topic", world.topic, "--bootstrap", world.bootstrap, "--bundle", str(card_bundle.path))
+    shown = command(*arguments, "--out", str(tmp_path / "out.jsonl")).stdout
+    assert "compared with       nothing: no --decisions topic was named" in shown
+
+
+def test_a_decisions_topic_that_was_asked_for_must_exist(world: World, card_bundle: Bundle, tmp_path: Path) -> None:
+    """`--decisions` with a wrong name is an error, and leaves no file behind."""
+    arguments = ("--topic", world.topic, "--bootstrap", world.bootstrap, "--bundle", str(card_bundle.path))
+    with pytest.raises(TopicMissingError, match=r"no\.such"):
+        command(*arguments, "--decisions", "no.such", "--out", str(tmp_path / "out.jsonl"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "said"),
+    [
+        (("--from", "yesterday"), SelectionError, "--from 'yesterday'"),
+        (("--to", "-1x"), SelectionError, "--to '-1x'"),
+        ((), SelectionError, "name one with --bundle"),
+        (("--bundle", "b"), ConfigError, "--bootstrap HOST:PORT"),
+        (("--bundle", "b", "-X", "group.id=g", "--bootstrap", "h:1"), OwnedPropertyError, "-X kafka.group.id"),
+        (("--bundle", "b", "-X", "debug", "--bootstrap", "h:1"), ConfigError, "must read name=value"),
+        (("--bundle", "b", "--bootstrap", "h:1", "--bands", "review"), BandsError, "NAME=SCORE"),
+        (("--bundle", "b", "--bootstrap", "h:1", "--bands", "a=0.5,a=0.6"), BandsError, "NAME=SCORE"),
+        (("--bundle", "b", "--bootstrap", "h:1", "--bands", "a=x"), BandsError, "'x' is no number"),
+        (("--bundle", "b", "--bootstrap", "h:1", "--bands", "a=0.9,b=0.5"), BandsError, "--bands: b: must start above"),
+        (("--bundle", "b", "--bootstrap", "h:1", "--bands", "a=1.5"), BandsError, "--bands: a: must be a number"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_read(
+    arguments: tuple[str, ...], error: type[Exception], said: str
+) -> None:
+    """What is wrong with the options is one error of its kind, though no broker is there."""
+    with pytest.raises(error) as refused:
+        command("--topic", "payments", *arguments)
+    assert type(refused.value) is error
+    assert said in str(refused.value)
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    """An error on the way leaves what was there before."""
+    path = tmp_path / "out.jsonl"
+    path.write_text("before")
+
+    def fail() -> None:
+        with whole_file(path) as write:
+            write([b"after"])
+            raise BrokerError("gone")
+
+    with pytest.raises(BrokerError):
+        fail()
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("before", [path])
+
+
+@pytest.mark.parametrize("name", ["", "no/such/out.jsonl"])
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, name: str) -> None:
+    """A directory, or a path that does not exist, raises SelectionError."""
+    with pytest.raises(SelectionError, match="name a"), whole_file(tmp_path / name):
+        pass
