@@ -53,15 +53,17 @@ def frame_of(count: int, seed: int = 7) -> pd.DataFrame:
     balances = draw.normal(0.0, 1e4, count)
     balances[draw.random(count) < 0.1] = np.nan
     countries = draw.choice(np.array(["FI", "SE", "DE", "ÅX"], object), count, p=[0.5, 0.3, 0.15, 0.05])
-    return pd.DataFrame({
-        "transaction_id": [f"tx-{seed}-{row:07d}" for row in range(count)],
-        "event_time": 1_542_672_000_000 + np.arange(count) * 137,
-        "amount": amounts,
-        "hour": draw.integers(0, 24, count),
-        "balance": balances,
-        "country": countries,
-        "merchant.category": draw.choice(np.array(["food", "fuel", "travel"], object), count),
-    })
+    return pd.DataFrame(
+        {
+            "transaction_id": [f"tx-{seed}-{row:07d}" for row in range(count)],
+            "event_time": 1_542_672_000_000 + np.arange(count) * 137,
+            "amount": amounts,
+            "hour": draw.integers(0, 24, count),
+            "balance": balances,
+            "country": countries,
+            "merchant.category": draw.choice(np.array(["food", "fuel", "travel"], object), count),
+        }
+    )
 
 
 def payloads(frame: pd.DataFrame) -> list[bytes]:
@@ -92,11 +94,13 @@ def train() -> Trained:
 
     keras.utils.set_random_seed(7)
     frame = frame_of(1500)
-    preprocessor = ColumnTransformer([
-        ("number", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), NUMBERS),
-        ("log", FunctionTransformer(np.log1p, feature_names_out="one-to-one"), ["amount"]),
-        ("category", OneHotEncoder(handle_unknown="ignore", sparse_output=False), CATEGORIES),
-    ])
+    preprocessor = ColumnTransformer(
+        [
+            ("number", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), NUMBERS),
+            ("log", FunctionTransformer(np.log1p, feature_names_out="one-to-one"), ["amount"]),
+            ("category", OneHotEncoder(handle_unknown="ignore", sparse_output=False), CATEGORIES),
+        ]
+    )
     features = preprocessor.fit_transform(frame).astype(np.float32)
     inputs = keras.Input((features.shape[1],), name="features")
     hidden = keras.layers.Dense(8, activation="relu")(inputs)

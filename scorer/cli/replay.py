@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from scorer.replay.compare import Recorded, Report
-    from scorer.replay.run import Past, Slice, Watch, Write
+    from scorer.pipeline import Lane
+    from scorer.replay.compare import Making, Recorded, Report
+    from scorer.replay.run import Past, Slice, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def replay(
     from scorer.broker.kafka.bounded import SliceReader
     from scorer.replay.positions import parse
     from scorer.replay.progress import Watcher
-    from scorer.replay.run import choose, whole_file
+    from scorer.replay.run import choose, replay_slice, whole_file
 
     # What the client says of its troubles comes back in our own errors.
     logging.getLogger("scorer.librdkafka").addHandler(logging.NullHandler())
@@ -72,8 +73,9 @@ def replay(
     file = out or Path(f"replay-{topic}.jsonl")
     with closing(SliceReader(setting.kafka, clock=time.monotonic)) as past, whole_file(file) as write:
         selected = choose(past, topic, first, last)
+        lane, making = _lane(setting)
         recorded, not_compared = _recorded(past, selected, setting, watch)
-        report = _replay(past, selected, setting, recorded, write=write, watch=watch)
+        report = replay_slice(past, lane, selected, making, recorded, write=write, watch=watch, clock=time.monotonic)
     _print(report, file, not_compared, as_json=as_json)
 
 
@@ -160,13 +162,10 @@ def _recorded(past: Past, selected: Slice, setting: Setting, watch: Watch) -> tu
         return None, f"the configuration's decisions topic {setting.decisions} does not exist yet"
 
 
-def _replay(
-    past: Past, selected: Slice, setting: Setting, recorded: Recorded | None, *, write: Write, watch: Watch
-) -> Report:
-    """Load the bundle and score the slice with it."""
+def _lane(setting: Setting) -> tuple[Lane, Making]:
+    """Load and prove the bundle, and make the topic's lane of it."""
     from scorer import bundle
     from scorer.replay.compare import Making
-    from scorer.replay.run import replay as replay_slice
 
     loaded = bundle.load(setting.bundle)
     lane = loaded.lane(
@@ -178,8 +177,7 @@ def _replay(
         otherwise=setting.otherwise,
         max_bytes=int(setting.kafka.get("message.max.bytes", 1_000_000)),
     )
-    making = Making(loaded.manifest.name, loaded.manifest.version, loaded.sha256, lane.decide.version)
-    return replay_slice(past, lane, selected, making, recorded, write=write, watch=watch, clock=time.monotonic)
+    return lane, Making(loaded.manifest.name, loaded.manifest.version, loaded.sha256, lane.decide.version)
 
 
 def _print(report: Report, file: Path, not_compared: str, *, as_json: bool) -> None:

@@ -126,7 +126,7 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     gc.freeze()  # models and lanes live for ever: no collection needs to walk them again
     service = Service(
         source=source,
-        delivery=_delivery(settings, sink, source, telemetry, stopping.is_set),
+        delivery=_delivery(settings, sink, source, telemetry, stopping),
         lanes=lanes,
         batcher=Batcher(settings.batch.max_events, settings.batch.max_wait_ms / 1000),
         telemetry=telemetry,
@@ -140,7 +140,8 @@ def _lanes(settings: Settings, telemetry: Telemetry) -> Mapping[str, Lane]:
     from scorer import bundle
     from scorer.telemetry.facts import BundleLoaded
 
-    bundles = {topic.bundle: bundle.load(topic.bundle) for topic in settings.topics.values()}
+    paths = dict.fromkeys(topic.bundle for topic in settings.topics.values())
+    bundles = {path: bundle.load(path) for path in paths}
     lanes = {}
     for name, topic in settings.topics.items():
         loaded = bundles[topic.bundle]
@@ -185,11 +186,15 @@ def _sink(settings: Settings, identity: Identity, hear: Callable[[Trouble], None
 
 
 def _delivery(
-    settings: Settings, sink: Sink, source: Source, telemetry: Telemetry, hurried: Callable[[], bool]
+    settings: Settings, sink: Sink, source: Source, telemetry: Telemetry, stopping: Event
 ) -> Delivery:
     from scorer.config import Delivery as Mode
     from scorer.service.delivery import AtLeastOnce, ExactlyOnce, Renewals
     from scorer.telemetry.facts import ProducerRenewed
+
+    def hurried() -> bool:
+        telemetry.beat()  # waiting for a broker is not being dead: a restart would not help
+        return stopping.is_set()
 
     renewals = Renewals(sink, lambda reason: telemetry.tell(ProducerRenewed(reason)))
     if settings.delivery is Mode.EXACTLY_ONCE:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 import numpy as np
@@ -20,6 +20,8 @@ from scorer.records import Columns, Records, Rejection
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_EVENT_ID = 1024
 """Characters of an event's id: it is copied into the decision, which must fit into a Kafka record."""
+MAX_EVENT_TIME = 2**53
+"""Milliseconds since the epoch, before or after: what float64 counts exactly, some 285,000 years."""
 MAX_MESSAGE = 300
 """Characters of a rejection's message: field names come from outside and may be of any length."""
 
@@ -37,7 +39,7 @@ class JsonDecoder:
 
     def __init__(self, schema: EventSchema) -> None:
         self.schema = schema
-        root = _Branch.of(schema)
+        root = _Branch.of(_bounded(schema))
         self._decode = msgspec.json.Decoder(root.struct("Event")).decode
         self._getters = {path: attrgetter(root.attribute(path)) for path in schema.fields}
 
@@ -83,6 +85,15 @@ class JsonDecoder:
         if times.dtype == np.float64:
             return np.where(np.isfinite(times), times, stamps).astype(np.int64)
         return times.astype(np.int64)
+
+
+def _bounded(schema: EventSchema) -> EventSchema:
+    """Return the schema with an event time that whole milliseconds can hold, unless it says a range itself."""
+    field = schema.fields.get(schema.event_time or "")
+    if field is None or field.range or field.type not in (FieldType.NUMBER, FieldType.INTEGER):
+        return schema
+    bounded = msgspec.structs.replace(field, range=(-MAX_EVENT_TIME, MAX_EVENT_TIME))
+    return msgspec.structs.replace(schema, fields={**schema.fields, cast(str, schema.event_time): bounded})
 
 
 class _Branch:

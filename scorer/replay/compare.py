@@ -110,15 +110,22 @@ class Report:
 
 
 class Recorded:
-    """What was decided on a slice of a topic, as read from its decisions topic."""
+    """What was decided on a slice of a topic, as read from its decisions topic.
+
+    Raises SelectionError for a slice that memory does not hold: compaction may leave few records in many offsets.
+    """
 
     def __init__(self, topic: str, selected: Mapping[int, range], decisions_topic: str) -> None:
         self.decisions_topic = decisions_topic
         self.events = self.twice = self.unreadable = 0
         self._topic = topic
         self._start = {number: offsets.start for number, offsets in selected.items()}
-        self._codes = {number: np.zeros(len(offsets), np.uint8) for number, offsets in selected.items()}
-        self._scores = {number: np.zeros(len(offsets), np.float32) for number, offsets in selected.items()}
+        try:
+            self._codes = {number: np.zeros(len(offsets), np.uint8) for number, offsets in selected.items()}
+            self._scores = {number: np.zeros(len(offsets), np.float32) for number, offsets in selected.items()}
+        except MemoryError as error:
+            offsets = sum(map(len, selected.values()))
+            raise SelectionError(f"{topic}: a slice of {offsets:,} offsets is too long; choose a shorter one") from error
         self._code_of: dict[str, int] = {}
         self._makings: Counter[tuple[str, str, str, str]] = Counter()
         self._decode = msgspec.json.Decoder(_Decision).decode

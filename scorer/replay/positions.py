@@ -1,7 +1,9 @@
 """Where a slice begins and ends: a text → a Position → offsets. Pure: the clock and the look-up of times are arguments.
 
-A slice is half-open, per partition [from, to). A time stands for the first record at or after it, by the records' own
-timestamps: where these are out of order, a slice by time is still one piece of the partition.
+A slice is half-open, per partition [from, to). A time stands for the first record at or after it, as the broker finds
+it: by the records' own timestamps, and the broker's clock for marks of transactions. Where these are out of order, as
+in a topic that was filled with old timestamps, a slice by time is still one piece of the partition, and offsets say
+better what is meant.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ never with the topic's or the events' size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -56,7 +56,7 @@ def recall(past: Past, topic: str, selected: Slice, decisions_topic: str, watch:
     return recorded
 
 
-def replay(
+def replay_slice(
     past: Past,
     lane: Lane,
     selected: Slice,
@@ -93,11 +93,27 @@ def whole_file(path: Path) -> Iterator[Write]:
     if path.is_dir():
         raise SelectionError(f"{path}: is a directory; name a file")
     unfinished = path.with_name(f"{path.name}.unfinished")
+    with _writing(path):
+        file = unfinished.open("wb")
+
+    def write(lines: Iterable[bytes | None]) -> None:
+        with _writing(path):
+            file.writelines(b"%b\n" % line for line in lines if line is not None)
+
     try:
-        with unfinished.open("wb") as file:
-            yield lambda lines: file.writelines(b"%b\n" % line for line in lines if line is not None)
-        unfinished.replace(path)
+        yield write
+        with _writing(path):
+            file.close()
+            unfinished.replace(path)
+    finally:
+        with suppress(OSError):  # told already, or less than what ends the replay
+            file.close()
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise SelectionError(f"{path}: cannot be written: {error.strerror}; name another file") from error
-    finally:
-        unfinished.unlink(missing_ok=True)

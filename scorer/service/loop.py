@@ -12,7 +12,7 @@ import numpy as np
 from scorer.broker.contract import Change, Haul, Source
 from scorer.errors import Stage
 from scorer.pipeline import Clock, Lane, Outcome, process
-from scorer.records import Partition
+from scorer.records import Offsets
 from scorer.service.batcher import Batch, Batcher
 from scorer.service.delivery import Delivery
 from scorer.service.ledger import Ledger, covers
@@ -108,12 +108,14 @@ class Service:
                 self._telemetry.tell(PartitionsRevoked(rebalance.partitions, rebalance.change is Change.LOST))
         in_hand = len(self._batcher.take()) + sum(map(len, haul.records))
         if in_hand:
-            self._give_up(AbortReason.REBALANCE, in_hand)
+            self._restart()
+            self._telemetry.tell(BatchAborted(AbortReason.REBALANCE, in_hand))
 
     def _settle(self, batch: Batch) -> None:
         repeated = self._ledger.repeats(batch.records)
         if repeated is not None:
-            self._give_up(AbortReason.REPEATED, len(batch))
+            self._restart()
+            self._telemetry.tell(BatchAborted(AbortReason.REPEATED, len(batch)))
             return
         offsets = self._ledger.earn(batch.records)
         membership = self._source.membership()
@@ -125,23 +127,23 @@ class Service:
         final = self._delivery.deliver([outcome.outgoing for outcome in outcomes], offsets, membership)
         delivery = self._clocks.monotonic() - begun
         if not final and not self._stopping():
+            self._clocks.pause(self._pause)
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
             # The broker's committed offsets are the truth, also about a commit whose answer was lost.
-            final = covers(self._give_up(AbortReason.FAULT, len(batch)), offsets)
-        if final:
+            final = covers(self._restart(), offsets)
+        if not final:
+            self._telemetry.tell(BatchAborted(AbortReason.FAULT, len(batch)))
+        else:
             self._pause = FIRST_PAUSE
             self._ledger.settle(offsets)
             self.settled += len(batch)
             for outcome in outcomes:
                 self._telemetry.tell(self._fact(outcome, delivery))
 
-    def _give_up(self, reason: AbortReason, events: int) -> dict[Partition, int]:
+    def _restart(self) -> Offsets:
         """Start again from the committed offsets, and return them."""
-        if reason is AbortReason.FAULT:
-            self._clocks.pause(self._pause)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
         committed = self._source.rewind()
         self._ledger.restart(committed)
-        self._telemetry.tell(BatchAborted(reason, events))
         return committed
 
     def _fact(self, outcome: Outcome, delivery: float) -> BatchSettled:

@@ -64,7 +64,7 @@ def decode(values: Sequence[bytes | None], schema: EventSchema = SCHEMA) -> tupl
 
 
 def one(kind: FieldType, text: str, **spec: Any) -> tuple[Columns, list[Rejection]]:
-    """Decode the event `{"x": <text>}` by a schema of that one field, which is the event's time or id as `spec` says."""
+    """Decode the event `{"x": <text>}` by a schema of that one field, which may be the event's time or id."""
     roles = {role: "x" for role in ("event_id", "event_time") if spec.pop(role, False)}
     return decode([b'{"x":%b}' % text.encode()], EventSchema({"x": Field(kind, **spec)}, **roles))
 
@@ -196,7 +196,7 @@ def test_an_object_of_nullable_fields_may_itself_be_null() -> None:
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 1000)), max_size=30))
 def test_neighbours_of_broken_events_are_unharmed(draws: list[tuple[bool, int]]) -> None:
-    """In any mix and order the sound events give the columns they give without the others; each bad row is one fault."""
+    """In any mix and order the sound events give the columns they give alone; each bad row is one fault."""
     fine, bad = list(FINE.values()), [value for value, _, _ in BAD.values()]
     values = [fine[at % len(fine)] if good else bad[at % len(bad)] for good, at in draws]
     good_rows = [row for row, (good, _) in enumerate(draws) if good]

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
+from scorer.telemetry.catalogue import METRICS, Kind
+from scorer.telemetry.metrics import Metrics
+
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
@@ -130,6 +133,20 @@ def uses(expr: str) -> Iterator[Use]:
         selector = re.match(r"\{([^}]*)\}", expr[start + len(name) :])
         matchers = tuple(re.findall(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"', selector[1] if selector else ""))
         yield Use(name, frozenset(label for label, _, _ in matchers) | _grouped(expr, start), matchers)
+
+
+def series() -> dict[str, frozenset[str]]:
+    """Return the labels of every series that the metrics page can show, by its name in a query; and of `up`."""
+    names = {"up": frozenset[str]()}
+    for metric in METRICS:
+        labels = frozenset(metric.labels)
+        parts = {"_bucket": labels | {"le"}, "_sum": labels, "_count": labels}
+        names |= {metric.name + part: had for part, had in parts.items()} if metric.kind is Kind.HISTOGRAM else {}
+        names |= {} if metric.kind is Kind.HISTOGRAM else {metric.name: labels}
+    # What the page shows beside the catalogue: the process' own.
+    for family in Metrics(clock=lambda: 0.0).registry.collect():
+        names |= {sample.name: frozenset(sample.labels) for sample in family.samples if sample.name not in names}
+    return names
 
 
 def _grouped(expr: str, position: int) -> frozenset[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_files import DASHBOARDS, DEPLOY, PROMETHEUS, dashboard, panels, read_yaml
+from deploy_files import DASHBOARDS, DEPLOY, PROMETHEUS, dashboard, panels, read_yaml, series, uses
 
 PANELS = [pytest.param(panel, id=f"{path.stem}: {panel['title']}") for path in DASHBOARDS for panel in panels(path)]
 PROVISIONING = DEPLOY / "grafana" / "provisioning"
@@ -44,14 +44,12 @@ def test_panel_asks_the_chosen_data_source(panel: dict[str, Any]) -> None:
 @pytest.mark.parametrize("panel", PANELS)
 def test_panel_follows_the_zoom_and_the_choices(panel: dict[str, Any]) -> None:
     """Every range is `$__rate_interval`, and every selector is narrowed by the job, and the topic where it has one."""
+    known = series()
     for target in panel["targets"]:
-        expr = target["expr"]
-        assert set(re.findall(r"\[([^\]]*)\]", expr)) <= {"$__rate_interval"}
-        selectors = re.findall(r"\{([^}]*)\}", expr)
-        assert selectors
-        for selector in selectors:
-            assert selector in {'job=~"$job"', 'job=~"$job", topic=~"$topic"'}
-        assert "topic" not in re.sub(r"\{[^}]*\}", "", expr) or "$topic" in expr
+        assert set(re.findall(r"\[([^\]]*)\]", target["expr"])) <= {"$__rate_interval"}
+        for use in uses(target["expr"]):
+            chosen = ["job", "topic"] if "topic" in known[use.metric] else ["job"]
+            assert [matcher for matcher in use.matchers if "$" in matcher[2]] == [(v, "=~", f"${v}") for v in chosen]
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
@@ -61,8 +59,10 @@ def test_dashboard_has_what_its_panels_refer_to(path: Path) -> None:
     assert re.fullmatch(r"[a-z0-9-]{1,40}", board["uid"])
     ids = [panel["id"] for panel in board["panels"]]
     assert len(ids) == len(set(ids))
-    types = {variable["name"]: variable["type"] for variable in board["templating"]["list"]}
+    variables = {variable["name"]: variable for variable in board["templating"]["list"]}
+    types = {name: variable["type"] for name, variable in variables.items()}
     assert types == {"datasource": "datasource", "job": "query", "topic": "query"}
+    assert {variables[name]["datasource"]["uid"] for name in ("job", "topic")} == {"${datasource}"}
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)

@@ -17,15 +17,15 @@ from deploy_files import (
     operands,
     panel_queries,
     read_yaml,
+    series,
     tool,
     uses,
     without_macros,
 )
 
 from scorer.errors import Reason, Stage
-from scorer.telemetry.catalogue import METRICS, Kind
+from scorer.telemetry.catalogue import METRICS
 from scorer.telemetry.facts import AbortReason, Client, RenewReason
-from scorer.telemetry.metrics import Metrics
 
 TARGET = frozenset({"job", "instance"})
 """What Prometheus itself adds to every sample."""
@@ -37,20 +37,6 @@ CLOSED: dict[str, dict[str, type[StrEnum]]] = {
     "scorer_stage_duration_seconds": {"stage": Stage},
 }
 QUERIES = [*panel_queries(), *alert_queries()]
-
-
-def series() -> dict[str, frozenset[str]]:
-    """Return the labels of every series that the metrics page can show, by its name in a query; and of `up`."""
-    names = {"up": frozenset[str]()}
-    for metric in METRICS:
-        labels = frozenset(metric.labels)
-        parts = {"_bucket": labels | {"le"}, "_sum": labels, "_count": labels}
-        names |= {metric.name + part: had for part, had in parts.items()} if metric.kind is Kind.HISTOGRAM else {}
-        names |= {} if metric.kind is Kind.HISTOGRAM else {metric.name: labels}
-    # What the page shows beside the catalogue: the process' own.
-    for family in Metrics(clock=lambda: 0.0).registry.collect():
-        names |= {sample.name: frozenset(sample.labels) for sample in family.samples if sample.name not in names}
-    return names
 
 
 def promtool(*arguments: str | Path) -> None:

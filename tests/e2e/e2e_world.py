@@ -1,4 +1,4 @@
-"""The world outside the scorer, seen with plain clients only: topics, a stream of events, a process, an honest reader."""
+"""The world around the scorer, seen with plain clients only: topics, a stream, a process, an honest reader."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -39,6 +40,8 @@ class Topics:
 
     @classmethod
     def called(cls, name: str) -> Topics:
+        """Return names that no other test, or earlier run on the same broker, has taken."""
+        name = f"{name}-{uuid.uuid4().hex[:8]}"
         return cls(name, f"{name}.decisions", f"{name}.dlq", f"{name}-scorer")
 
     def create(self, bootstrap: str) -> None:
@@ -98,13 +101,15 @@ class Found:
 
 def read_committed(bootstrap: str, topic: str) -> list[Found]:
     """Return every committed record of a topic, to its very end."""
-    consumer = Consumer({
-        "bootstrap.servers": bootstrap,
-        "group.id": "honest-reader",
-        "isolation.level": "read_committed",
-        "enable.auto.commit": False,
-        "enable.partition.eof": True,
-    })
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "honest-reader",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
     consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
     found, ended, deadline = [], set(), time.monotonic() + PATIENCE
     while len(ended) < PARTITIONS:
@@ -127,8 +132,13 @@ class Progress:
         self._partitions = [TopicPartition(topics.source, number) for number in range(PARTITIONS)]
 
     def __call__(self) -> int:
-        """Return the number of records settled."""
-        return sum(max(tp.offset, 0) for tp in self._consumer.committed(self._partitions, 30))
+        """Return the number of records settled; a coordinator that is still finding itself has settled none."""
+        try:
+            return sum(max(tp.offset, 0) for tp in self._consumer.committed(self._partitions, 30))
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NOT_COORDINATOR and not error.args[0].retriable():
+                raise
+            return 0
 
     def reach(self, count: int, scorer: Scorer) -> None:
         """Wait until so many records are settled."""

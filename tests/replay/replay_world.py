@@ -25,8 +25,6 @@ from scorer.records import Records
 from scorer.replay.compare import Making
 
 BANDS = {"review": 0.5, "block": 0.9}
-FIRST_TIME = 1_542_672_000_000
-"""Milliseconds: the events of round k come k minutes later."""
 PARTITIONS = 3
 ROUNDS = 5
 EACH = 40
@@ -46,10 +44,12 @@ class World:
 
     @property
     def decisions(self) -> str:
+        """The topic that decisions were published to."""
         return f"{self.topic}.decisions"
 
     @property
     def dead_letters(self) -> str:
+        """The topic that rejected events were published to."""
         return f"{self.topic}.dlq"
 
     @property
@@ -59,10 +59,13 @@ class World:
 
 
 def event(number: int) -> dict[str, Any]:
-    return {"id": f"t{number}", "amount": 1.5 * (number % 97), "age": number % 31, "channel": ["chip", "web"][number % 2]}
+    """Build one event; all fields follow from its number."""
+    channel = "web" if number % 2 else "chip"
+    return {"id": f"t{number}", "amount": 1.5 * (number % 97), "age": number % 31, "channel": channel}
 
 
 def pack_cards(path: Path) -> None:
+    """Pack a model that was never trained: only its bits matter here."""
     import pandas as pd
     import tensorflow as tf
     from sklearn.compose import ColumnTransformer
@@ -90,8 +93,11 @@ def pack_cards(path: Path) -> None:
 
 
 def create_topics(bootstrap: str, partitions: Mapping[str, int]) -> None:
+    """Create topics with their numbers of partitions."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    topics = [NewTopic(name, num_partitions=count, replication_factor=1) for name, count in partitions.items()]
+    # Some events have old timestamps: the broker's own retention would delete them.
+    config = {"retention.ms": "-1"}
+    topics = [NewTopic(name, num_partitions=count, config=config) for name, count in partitions.items()]
     for future in admin.create_topics(topics).values():
         future.result(30)
 
@@ -128,8 +134,7 @@ def transaction(producer: Producer, world: World, number: int) -> list[tuple[int
             assert error is None
             delivered.append((message.partition(), message.offset(), made))
 
-        stamp = FIRST_TIME + number * 60_000
-        producer.produce(world.topic, value, partition=count % PARTITIONS, timestamp=stamp, on_delivery=note)
+        producer.produce(world.topic, value, partition=count % PARTITIONS, on_delivery=note)
     producer.commit_transaction(30)
     return delivered
 
@@ -151,12 +156,14 @@ def live(world: World, bundle: Bundle) -> None:
 
 
 def lane_of(world: World, bundle: Bundle, bands: Mapping[str, float] | None = None) -> Lane:
+    """Build the lane of the world's topic; without `bands`, the bundle's own count."""
     return bundle.lane(
         world.topic, group="live", decisions=world.decisions, dead_letters=world.dead_letters, bands=bands
     )
 
 
 def making_of(bundle: Bundle, lane: Lane) -> Making:
+    """Return what decisions of a lane say of their making."""
     return Making(bundle.manifest.name, bundle.manifest.version, bundle.sha256, lane.decide.version)
 
 
@@ -173,6 +180,7 @@ def committed(world: World) -> dict[int, int]:
 
 
 def coordinates(batches: Iterable[Records]) -> list[tuple[int, int]]:
+    """Return (partition, offset) of every record, in the order they came."""
     return [at for records in batches for at in zip(records.partitions, records.offsets, strict=True)]
 
 
@@ -180,4 +188,5 @@ def bits(lines: Iterable[bytes]) -> dict[str, tuple[int, str]]:
     """Return decision lines as decision_id → (the score's float32 bits, the decision)."""
     decisions = [json.loads(line) for line in lines]
     assert len({made["decision_id"] for made in decisions}) == len(decisions)
-    return {made["decision_id"]: (int(np.float32(made["score"]).view(np.int32)), made["decision"]) for made in decisions}
+    scores = np.array([made["score"] for made in decisions], np.float32).view(np.int32).tolist()
+    return {made["decision_id"]: (score, made["decision"]) for made, score in zip(decisions, scores, strict=True)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,8 +15,9 @@ from scorer.records import Decisions, Outgoing, Records, Rejection, Scores
 from scorer.replay.compare import Cell, Making, Recorded, Tally
 
 HERE = Making("card", "1", "a" * 64, "t1")
+MADE_HERE = msgspec.to_builtins(HERE)
 BANDS = ("approve", "review", "block")
-SLICE = {0: range(10, 20), 1: range(0, 5)}
+SLICE = {0: range(10, 20), 1: range(5)}
 LONE_BIT = float(np.nextafter(np.float32(0.3), np.float32(1)))
 
 
@@ -25,7 +27,7 @@ def record(partition: int, offset: int, score: float, decision: str, /, **change
     return json.dumps({
         "decision_id": f"t-{partition}-{offset}",
         **made,
-        **{"model": "card", "model_version": "1", "bundle_sha256": "a" * 64, "thresholds_version": "t1"},
+        **MADE_HERE,
         "metrics": {"batch_events": 1},
         **changes,
     }).encode()
@@ -157,9 +159,15 @@ def test_another_bundle_or_other_thresholds_are_named() -> None:
 
 def test_a_topic_of_something_else_is_refused() -> None:
     """More different decisions than any scorer has: it is the wrong topic, and memory stays bounded."""
-    found = Recorded("t", {0: range(0, 1000)}, "t.other")
+    found = Recorded("t", {0: range(1000)}, "t.other")
     with pytest.raises(SelectionError, match=r"topic t\.other has more than 255 different decisions"):
         found.add(record(0, number, 0.3, f"d{number}") for number in range(1000))
+
+
+def test_a_slice_that_memory_does_not_hold_is_refused() -> None:
+    """A slice of more offsets than a machine has memory for is told as too long."""
+    with pytest.raises(SelectionError, match="1,000,000,000,000,000 offsets is too long"):
+        Recorded("t", {0: range(10**15)}, "t.decisions")
 
 
 def test_without_recorded_decisions_nothing_is_compared() -> None:

@@ -13,7 +13,7 @@ from scorer.errors import SelectionError
 from scorer.replay.positions import UNITS, At, Edge, Named, Position, parse, select
 
 NOW = 1_542_672_000.0
-EXTENT = {0: range(10, 20), 1: range(0, 5), 2: range(7, 7)}
+EXTENT = {0: range(10, 20), 1: range(5), 2: range(7, 7)}
 
 
 def times(milliseconds: int) -> Mapping[int, int]:
@@ -32,11 +32,10 @@ def test_offsets_are_read_as_written(offsets: dict[int, int]) -> None:
     assert parse(text, "--from", NOW) == Named(offsets)
 
 
-@given(
-    st.datetimes(
-        datetime(1970, 1, 2), datetime(9998, 1, 1), timezones=st.integers(-1439, 1439).map(lambda m: timezone(timedelta(minutes=m)))
-    )
-)
+ZONES = st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(st.datetimes(datetime(1970, 1, 2), datetime(9998, 1, 1), timezones=ZONES))
 def test_a_time_is_the_first_millisecond_at_or_after_it(time: datetime) -> None:
     """An RFC 3339 time in any zone becomes milliseconds, rounded up: no record before it is in the slice."""
     position = parse(time.isoformat(), "--from", NOW)
@@ -61,8 +60,8 @@ def test_z_and_small_letters_are_rfc_3339_too() -> None:
     [
         *("", "start", "1h", "-1", "-1y", "--1h", "-1.5h", "now", "123", "2018-11-20", "2018-11-20T00:00:00"),
         *("2018-13-20T00:00:00Z", "2018-11-20T00:00:61Z", "2018-11-20T00:00:00+25:00", "0:12", "p0", "p0:", "p0:-1"),
-        *("p0:1,", "p0:1,,p1:1", "p0:1;p1:1", "p0:1,p0:2", "p0:1,p00:2", "pa:1", "p0:1 ", "p٣:1", "٢٠١٨-11-20T00:00:00Z"),
-        "p0:" + "9" * 5000,
+        *("p0:1,", "p0:1,,p1:1", "p0:1;p1:1", "p0:1,p0:2", "p0:1,p00:2", "pa:1", "p0:1 "),
+        *("p٣:1", "٢٠١٨-11-20T00:00:00Z", "p0:" + "9" * 5000),
     ],
 )
 def test_what_is_no_position_is_refused_with_its_option(text: str) -> None:
@@ -87,7 +86,7 @@ def test_by_default_everything_is_selected() -> None:
 
 def test_partitions_that_are_not_named_are_taken_whole() -> None:
     """`--from p0:12 --to p1:3` leaves partition 0 its end and partition 1 its beginning."""
-    assert chosen(Named({0: 12}), Named({1: 3})) == {0: range(12, 20), 1: range(0, 3), 2: range(7, 7)}
+    assert chosen(Named({0: 12}), Named({1: 3})) == {0: range(12, 20), 1: range(3), 2: range(7, 7)}
 
 
 def test_a_time_selects_half_open() -> None:

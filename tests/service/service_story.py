@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -21,6 +22,8 @@ from scorer.service.loop import Clocks, Service
 from scorer.telemetry import Telemetry
 from scorer.telemetry.facts import BatchSettled, Fact, RenewReason
 from scorer.telemetry.health import Health
+
+Infer: TypeAlias = Callable[[Inputs], tuple[Scores, list[Rejection]]]
 
 GROUP = "group"
 INPUTS = ("payments", "payouts")
@@ -40,6 +43,15 @@ class Clock:
         self.now += seconds
 
 
+class Cluster(MemoryBroker):
+    """Two inputs of two partitions each, with first offsets; its clock moves where a poll waits."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        super().__init__(TOPICS, pause=self.clock.wait)
+        self.establish(GROUP, *INPUTS)
+
+
 def records(topic: str, *places: tuple[int, int]) -> Records:
     """Return records of (partition, offset), each with its place as its value."""
     values = [b"%s-%d-%d" % (topic.encode(), *place) for place in places]
@@ -49,15 +61,12 @@ def records(topic: str, *places: tuple[int, int]) -> Records:
 
 def decode(batch: Records) -> tuple[Columns, list[Rejection]]:
     """An event is a number in [0, 1): its score; what is none is rejected."""
-    bad = [Rejection(row, Stage.DECODE, Reason.MALFORMED, "", "no number") for row in range(len(batch)) if not _good(batch, row)]
-    rows = np.array([row for row in range(len(batch)) if _good(batch, row)], np.intp)
+    good = [(value or b"?")[:1].isdigit() for value in batch.values]
+    bad = [Rejection(row, Stage.DECODE, Reason.MALFORMED, "", "") for row, fine in enumerate(good) if not fine]
+    rows = np.flatnonzero(good)
     scores = np.array([float(batch.values[row] or b"") for row in rows.tolist()], np.float64)
     ids = [b'"%d"' % row for row in rows.tolist()]
     return Columns(rows, {"score": scores}, ids, np.zeros(len(rows), np.int64)), bad
-
-
-def _good(batch: Records, row: int) -> bool:
-    return (batch.values[row] or b"?")[:1].isdigit()
 
 
 def transform(columns: Columns) -> tuple[Inputs, list[Rejection]]:
@@ -65,13 +74,13 @@ def transform(columns: Columns) -> tuple[Inputs, list[Rejection]]:
     return Inputs(columns.rows, dict(columns.values)), []
 
 
-def infer(inputs: Inputs) -> tuple[Scores, list[Rejection]]:
+def score(inputs: Inputs) -> tuple[Scores, list[Rejection]]:
     """A model that says what it is told."""
-    score = inputs.arrays["score"].astype(np.float32)
-    return Scores(inputs.rows, score, np.zeros(len(score), np.float32)), []
+    told = inputs.arrays["score"].astype(np.float32)
+    return Scores(inputs.rows, told, np.zeros(len(told), np.float32)), []
 
 
-def lane(topic: str) -> Lane:
+def lane(topic: str, infer: Infer) -> Lane:
     """Return a lane of fake rooms with the real bands and the real encoder."""
     bands = Bands.of({"review": 0.5, "block": 0.9}, "approve")
     encoder = Encoder(
@@ -117,7 +126,7 @@ class Listener:
     def hear(self, fact: Fact) -> None:  # noqa: D102
         self.facts.append(fact)
         if isinstance(fact, BatchSettled):
-            self.committed_when_told.append(sum(answered(self.broker).values()))
+            self.committed_when_told.append(count_answered(self.broker))
 
     def told(self, kind: type[Fact]) -> list[Fact]:
         """Return the facts of a kind."""
@@ -134,31 +143,31 @@ class Life:
 
     def __init__(
         self,
-        broker: MemoryBroker,
+        broker: Cluster,
         listener: Listener,
         *,
         instance: str = "0",
         max_events: int = 7,
         exactly_once: bool = True,
         stopping: Callable[[], bool] = lambda: False,
-        clock: Clock | None = None,
+        infer: Infer | None = None,
     ) -> None:
-        self.clock = clock or Clock()
+        clock = broker.clock
         self.broker = broker
         self.renewed: list[RenewReason] = []
         self.sink = MemorySink(broker, GROUP, f"{GROUP}-{instance}" if exactly_once else None)
         self.source = MemorySource(broker, GROUP, INPUTS)
         renewals = Renewals(self.sink, self.renewed.append)
         once = ExactlyOnce(self.sink, renewals, hurried=stopping)
-        telemetry = Telemetry(Health(INPUTS, max_silence=300.0, clock=self.clock), listener)
+        telemetry = Telemetry(Health(INPUTS, max_silence=300.0, clock=clock), listener)
         self.service = Service(
             source=self.source,
             delivery=once if exactly_once else AtLeastOnce(self.sink, self.source, renewals),
-            lanes={topic: lane(topic) for topic in INPUTS},
+            lanes={topic: lane(topic, infer or score) for topic in INPUTS},
             batcher=Batcher(max_events, 0.005),
             telemetry=telemetry,
             stopping=stopping,
-            clocks=Clocks(self.clock, self.clock, self.clock.wait),
+            clocks=Clocks(clock, clock, clock.wait),
         )
 
     def crash(self) -> None:
@@ -166,16 +175,14 @@ class Life:
         self.broker.evict(GROUP, self.source.member)
 
 
-def cluster(clock: Clock | None = None) -> MemoryBroker:
-    """Return a cluster with two inputs of two partitions, and first offsets."""
-    broker = MemoryBroker(TOPICS, pause=(clock or Clock()).wait)
-    broker.establish(GROUP, *INPUTS)
-    return broker
-
-
 def places(batch: Iterable[Records]) -> list[tuple[str, int, int]]:
     """Return topic, partition and offset of every record."""
     return [(part.topic, *place) for part in batch for place in zip(part.partitions, part.offsets, strict=True)]
+
+
+def count_answered(broker: MemoryBroker) -> int:
+    """Return how many answers a `read_committed` consumer finds."""
+    return sum(len(broker.read_committed(f"{topic}.{end}")) for topic in INPUTS for end in ("decisions", "dlq"))
 
 
 def counted(counts: Counter[str], expected: Sequence[str] | set[str]) -> dict[str, int]:

@@ -108,12 +108,13 @@ class SliceReader:
             return False
         if number in left and cast(int, message.offset()) >= left[number]:
             del left[number]
-            self._consumer.pause([TopicPartition(cast(str, message.topic()), number)])
+            # Not `pause`: a partition that was paused stays mute when it is assigned again.
+            self._consumer.incremental_unassign([TopicPartition(cast(str, message.topic()), number)])
         return error is None and number in left
 
     def _refuse(self, message: Message, error: KafkaError) -> None:
         """Raise what waiting does not mend; note the rest."""
-        where = f"{message.topic()}-{message.partition()}"
+        where = f"{message.topic()}-{message.partition()}" if message.topic() else "Kafka"
         if error.code() in OFFSET_LOST:
             raise SelectionError(
                 f"{where}: offset {message.offset()} is gone, {error.str()}: retention deleted it meanwhile; "

@@ -58,6 +58,7 @@ class KafkaSource:
         rebalances, self._rebalances = tuple(self._rebalances), []
         if any(map(Message.error, messages)):
             messages = [message for message in messages if self._sound(message)]
+        self._take_up(rebalances)
         records = by_topic(messages)
         for batch in records:
             self._next.update(batch.next_offsets())
@@ -104,6 +105,21 @@ class KafkaSource:
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close()
+
+    def _take_up(self, rebalances: Sequence[Rebalance]) -> None:
+        """Look where new partitions begin: a missing offset is found now, and their lag is known from the start."""
+        gained = [p for r in rebalances if r.change is Change.ASSIGNED for p in r.partitions]
+        held = set(self._consumer.assignment()) if gained else set()
+        asked = [tp for tp in (TopicPartition(*p) for p in gained) if tp in held]
+        try:
+            committed = self._consumer.committed(asked, COMMITTED_TIMEOUT) if asked else []
+        except KafkaException as error:
+            self._hear(Trouble("consumer", error.args[0].name(), error.args[0].str()))
+            return
+        for position in committed:
+            if position.offset < 0:
+                raise self._offset_lost(position.topic, position.partition, "it has no committed offset")
+            self._next.setdefault(Partition(position.topic, position.partition), position.offset)
 
     def _seek(self, position: TopicPartition) -> None:
         if position.offset < 0:

@@ -5,8 +5,8 @@ a script. Crash = drop a source and a sink, and `MemoryBroker.evict` the member 
 """
 
 from scorer.broker.memory.cluster import MemoryBroker
-from scorer.broker.memory.faults import AnswerLost, Before, Refuse, Slow
+from scorer.broker.memory.faults import Again, AnswerLost, Before, Refuse, Slow
 from scorer.broker.memory.sink import MemorySink
 from scorer.broker.memory.source import MemorySource
 
-__all__ = ["AnswerLost", "Before", "MemoryBroker", "MemorySink", "MemorySource", "Refuse", "Slow"]
+__all__ = ["Again", "AnswerLost", "Before", "MemoryBroker", "MemorySink", "MemorySource", "Refuse", "Slow"]

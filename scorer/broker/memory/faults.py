@@ -35,5 +35,10 @@ class Slow:
     why: str = "a commit was slow"
 
 
-Sentinel: TypeAlias = Exception | AnswerLost | Before | Refuse | Slow | None
+@dataclass(frozen=True, slots=True)
+class Again:
+    """`poll` hands out records from the first one on, whatever was handed out and committed."""
+
+
+Sentinel: TypeAlias = Exception | AnswerLost | Before | Refuse | Slow | Again | None
 """None lets the call pass."""

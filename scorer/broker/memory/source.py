@@ -7,6 +7,7 @@ from itertools import groupby, islice
 
 from scorer.broker.contract import Change, Haul, Membership, Rebalance
 from scorer.broker.memory.cluster import Entry, MemoryBroker, Place, headers_of
+from scorer.broker.memory.faults import Again
 from scorer.errors import BrokerError, OffsetLostError
 from scorer.records import Header, Offsets, Partition, Records
 
@@ -35,8 +36,10 @@ class MemorySource:
 
     def poll(self, limit: int, timeout: float) -> Haul:
         """Return what is there; if that is less than `limit`, wait the whole `timeout` first."""
-        with self._broker.call("poll"):
+        with self._broker.call("poll") as sentinel:
             rebalances = self._synchronise()
+            if isinstance(sentinel, Again):
+                self._next = dict.fromkeys(self._assigned, 0)
             rows = self._fetch(limit)
             if len(rows) < limit:
                 self._broker.pause(timeout)

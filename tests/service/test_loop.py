@@ -1,0 +1,476 @@
+"""The loop, on the memory broker with fake rooms: every event is answered exactly once, whatever goes wrong where."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from service_story import GROUP, INPUTS, Cluster, Life, Listener, answered, count_answered, counted, fill, score
+
+from scorer.broker.contract import Fault, Verdict
+from scorer.broker.memory import Again, AnswerLost, Before, MemoryBroker, Refuse, Slow
+from scorer.errors import BrokerError, FencedError, ModelFailedError, OffsetLostError, Reason
+from scorer.records import Inputs, Partition, Rejection, Scores
+from scorer.service.loop import FIRST_PAUSE, LAG_EVERY, LONGEST_PAUSE
+from scorer.telemetry.facts import (
+    AbortReason,
+    BatchAborted,
+    BatchSettled,
+    LagMeasured,
+    PartitionsAssigned,
+    PartitionsRevoked,
+)
+
+TURNS = 400
+
+
+def turn_until_answered(life: Life, expected: set[str], turns: int = TURNS) -> None:
+    """Turn the loop until every event is answered, and a little longer: a second answer would show."""
+    for _ in range(turns):
+        life.service.turn()
+        if count_answered(life.broker) >= len(expected):
+            break
+    for _ in range(4):
+        life.service.turn()
+    assert counted(answered(life.broker), expected) == {}
+
+
+def abortable() -> Fault:
+    return Fault(Verdict.ABORT, "CONCURRENT_TRANSACTIONS", "again")
+
+
+def unknown() -> Fault:
+    return Fault(Verdict.RENEW, "_TRANSPORT", "the connection is gone")
+
+
+def retry() -> Fault:
+    return Fault(Verdict.RETRY, "_TIMED_OUT", "no answer yet")
+
+
+@pytest.mark.parametrize("exactly_once", [True, False])
+@pytest.mark.parametrize("max_events", [1, 7, 100])
+def test_every_event_is_answered_once(max_events: int, exactly_once: bool) -> None:
+    """In fair weather every event is decided or dead-lettered, once, in either mode, however batches are cut."""
+    broker = Cluster()
+    expected = fill(broker, 10)
+    listener = Listener(broker)
+    life = Life(broker, listener, max_events=max_events, exactly_once=exactly_once)
+    turn_until_answered(life, expected)
+    assert life.service.settled == sum(listener.settled) == len(expected)
+    assert {fact.reason for fact in listener.facts if isinstance(fact, BatchAborted)} <= {AbortReason.REBALANCE}
+    for topic in INPUTS:
+        assert len(broker.read_committed(f"{topic}.dlq")) == 4
+
+
+def test_membership_is_taken_with_the_batch() -> None:
+    """A batch's membership is the one of its last poll, taken before the model runs; the commit is the last act."""
+    broker = Cluster()
+    expected = fill(broker, 5)
+    turn_until_answered(Life(broker, Listener(broker)), expected)
+    calls = iter(broker.journal)
+    for call in calls:
+        if call == "membership":
+            assert [next(calls) for _ in range(2)] == ["begin", "publish"]
+    text = " ".join(broker.journal)
+    assert text.count("poll membership begin") == text.count("membership") == text.count("begin") > 0
+    assert text.count("commit end poll") == text.count("commit") == text.count("begin")
+
+
+def test_a_rebalance_during_scoring_commits_nothing() -> None:
+    """Partitions that go to somebody else while the model runs are decided by them alone: the old place is refused."""
+    broker = Cluster()
+    expected = fill(broker, 4)
+    rival = Life(broker, Listener(broker), instance="1")
+
+    def taken_over(inputs: Inputs) -> tuple[Scores, list[Rejection]]:
+        broker.evict(GROUP, slow.source.member)
+        turn_until_answered(rival, expected)
+        return score(inputs)
+
+    slow = Life(broker, Listener(broker), infer=taken_over)
+    turn_until_answered(slow, expected)
+    for _ in range(8):
+        slow.service.turn()
+        rival.service.turn()
+    assert counted(answered(broker), expected) == {}
+
+
+def test_what_somebody_else_decided_is_not_told_as_ours() -> None:
+    """A batch that was aborted because its partitions were taken over settles nothing here: its new owner tells it."""
+    broker = Cluster()
+    expected = fill(broker, 4)
+    slow_hears, rival_hears = Listener(broker), Listener(broker)
+    slow, rival = Life(broker, slow_hears), Life(broker, rival_hears, instance="1")
+
+    def take_over() -> None:
+        broker.evict(GROUP, slow.source.member)
+        turn_until_answered(rival, expected)
+
+    broker.script("begin", Before(take_over))
+    turn_until_answered(slow, expected)
+    assert sum(rival_hears.settled) == len(expected)
+    assert (slow_hears.settled, slow.service.settled) == ([], 0)
+
+
+def test_no_poll_happens_while_a_transaction_is_open() -> None:
+    """Between begin and the end of a transaction nothing is polled, whatever goes wrong inside."""
+    broker = Cluster()
+    expected = fill(broker, 10)
+    broker.script("publish", Refuse(1), None, abortable())
+    broker.script("end", None, retry(), AnswerLost(retry()), unknown(), AnswerLost(unknown()))
+    broker.script("abort", None, abortable())
+    turn_until_answered(Life(broker, Listener(broker)), expected)
+    is_open = False
+    for call in broker.journal:
+        assert not (is_open and call in {"poll", "begin", "rewind"}), broker.journal
+        is_open = call == "begin" or (is_open and call not in {"end", "abort", "renew"})
+
+
+def test_facts_are_told_after_the_commit() -> None:
+    """When a batch is told as settled, a reader can see all of it; what is aborted is never told as settled."""
+    broker = Cluster()
+    expected = fill(broker, 10)
+    broker.script("publish", None, Refuse(1), None, abortable())
+    broker.script("end", None, unknown(), AnswerLost(retry()))
+    listener = Listener(broker)
+    turn_until_answered(Life(broker, listener), expected)
+    told = 0
+    for events, committed in zip(listener.settled, listener.committed_when_told, strict=True):
+        told += events
+        assert committed >= told
+    assert told == len(expected)
+
+
+def test_a_settled_batch_is_told_in_full() -> None:
+    """The fact counts events as decisions by band and dead letters by reason, with a score and an age for each."""
+    broker = Cluster()
+    for value in (b"0.1", b"0.5", b"0.95", b"broken"):
+        broker.produce(Partition("payments", 0), value, timestamp=0)
+    listener = Listener(broker)
+    life = Life(broker, listener, max_events=4)
+    while not listener.settled:
+        life.service.turn()
+    (fact,) = listener.told(BatchSettled)
+    assert isinstance(fact, BatchSettled)
+    assert fact.decisions == {"approve": 1, "review": 1, "block": 1}
+    assert fact.dead_letters == {Reason.MALFORMED: 1}
+    assert (fact.topic, fact.events, len(fact.scores), len(fact.ages)) == ("payments", 4, 3, 4)
+
+
+def test_a_commit_whose_answer_was_lost_is_not_told_as_aborted() -> None:
+    """A batch that turns out to be committed is told once, as settled."""
+    broker = Cluster()
+    expected = fill(broker, 2)
+    broker.script("end", AnswerLost(unknown()))
+    listener = Listener(broker)
+    turn_until_answered(Life(broker, listener, max_events=100), expected)
+    assert sum(listener.settled) == len(expected)
+    assert AbortReason.FAULT not in [fact.reason for fact in listener.facts if isinstance(fact, BatchAborted)]
+
+
+def test_an_aborted_batch_is_read_again_after_a_growing_pause() -> None:
+    """Faults in a row are spaced out, up to a longest pause; after a batch that goes through, the first one is short."""
+    broker = Cluster()
+    listener = Listener(broker)
+    life = Life(broker, listener, max_events=1)
+    life.service.turn()
+    broker.produce(Partition("payments", 0), b"0.1")
+    broker.script("commit", *[abortable() for _ in range(8)])
+    pauses = []
+    while not listener.settled:
+        before = broker.clock.now
+        life.service.turn()
+        pauses.append(broker.clock.now - before)
+    assert pauses == pytest.approx([*(min(FIRST_PAUSE * 2**n, LONGEST_PAUSE) for n in range(8)), 0.0])
+    broker.produce(Partition("payments", 0), b"0.1")
+    broker.script("commit", abortable())
+    before = broker.clock.now
+    life.service.turn()
+    assert broker.clock.now - before == pytest.approx(FIRST_PAUSE)
+
+
+def test_no_batch_spans_a_rebalance() -> None:
+    """What was in hand when the group moved on, and what came with the news, is dropped and read again."""
+    broker = Cluster()
+    expected = fill(broker, 10)
+    listener = Listener(broker)
+    broker.script("poll", None, None, Before(lambda: broker.rebalance(GROUP)))
+    turn_until_answered(Life(broker, listener), expected)
+    reasons = [fact.reason for fact in listener.facts if isinstance(fact, BatchAborted)]
+    assert AbortReason.REBALANCE in reasons
+    everything = {Partition(topic, number) for topic in INPUTS for number in range(2)}
+    (revoked,) = listener.told(PartitionsRevoked)
+    assert isinstance(revoked, PartitionsRevoked)
+    assert (set(revoked.partitions), revoked.lost) == (everything, False)
+    assert len(listener.told(PartitionsAssigned)) == 2
+
+
+def test_a_member_that_was_thrown_out_tells_so() -> None:
+    """Partitions that were lost without being asked for are told as lost, and are read on from where they stand."""
+    broker = Cluster()
+    expected = fill(broker, 3)
+    listener = Listener(broker)
+    life = Life(broker, listener)
+    turn_until_answered(life, expected)
+    broker.evict(GROUP, life.source.member)
+    life.service.turn()
+    (revoked,) = listener.told(PartitionsRevoked)
+    assert isinstance(revoked, PartitionsRevoked)
+    assert revoked.lost
+    turn_until_answered(life, expected | fill_more(broker))
+
+
+def fill_more(broker: MemoryBroker) -> set[str]:
+    """Write one more event, and return its coordinates."""
+    offset = len(broker.logs[Partition("payments", 0)].entries)
+    broker.produce(Partition("payments", 0), b"0.3")
+    return {f"payments-0-{offset}"}
+
+
+def test_a_repeated_record_is_not_decided_again() -> None:
+    """Should the broker hand out a settled record again, the batch goes back to the committed offsets instead."""
+    broker = Cluster()
+    expected = fill(broker, 5)
+    listener = Listener(broker)
+    life = Life(broker, listener, max_events=3)
+    while not listener.settled:
+        life.service.turn()
+    broker.script("poll", Again())
+    turn_until_answered(life, expected)
+    assert AbortReason.REPEATED in [fact.reason for fact in listener.facts if isinstance(fact, BatchAborted)]
+
+
+def test_a_broken_model_stops_before_anything_is_written() -> None:
+    """A model that fails as a whole ends the service; no transaction was begun, and no event is dead-lettered."""
+    broker = Cluster()
+    fill(broker, 3)
+
+    def broken(inputs: Inputs) -> tuple[Scores, list[Rejection]]:
+        raise ModelFailedError("the model fails on every event")
+
+    life = Life(broker, Listener(broker), infer=broken)
+    with pytest.raises(ModelFailedError):
+        for _ in range(TURNS):
+            life.service.turn()
+    assert "begin" not in broker.journal
+    assert count_answered(broker) == 0
+
+
+def test_a_lost_offset_stops_the_service() -> None:
+    """What waiting does not mend is not waited for."""
+    broker = Cluster()
+    fill(broker, 3)
+    broker.logs[Partition("payouts", 1)].low = 2
+    life = Life(broker, Listener(broker))
+    with pytest.raises(OffsetLostError, match="payouts-1"):
+        for _ in range(TURNS):
+            life.service.turn()
+
+
+def test_stopping_leaves_the_batch_in_hand_for_later() -> None:
+    """`run` ends between two turns; what was being filled is told as given up, and the next life reads it again."""
+    broker = Cluster()
+    expected = fill(broker, 5)
+    turns = iter(range(2))
+    listener = Listener(broker)
+    first = Life(broker, listener, max_events=100, stopping=lambda: next(turns, None) is None)
+    assert first.service.run() == 0
+    (aborted,) = listener.told(BatchAborted)
+    assert isinstance(aborted, BatchAborted)
+    assert (aborted.reason, aborted.events > 0) == (AbortReason.STOPPING, True)
+    first.source.close()
+    first.sink.close()
+    turn_until_answered(Life(broker, listener), expected)
+
+
+def test_run_counts_what_it_settled() -> None:
+    """`run` returns the number of events that became final in this life."""
+    broker = Cluster()
+    expected = fill(broker, 5)
+    done = [False]
+
+    def stopping() -> bool:
+        done[0] = done[0] or count_answered(broker) == len(expected)
+        return done[0]
+
+    assert Life(broker, Listener(broker), stopping=stopping).service.run() == len(expected)
+
+
+def test_a_commit_in_doubt_at_the_end_is_settled_by_the_next_life() -> None:
+    """Stopped while a commit's answer is out, the service tells nothing of it; the next one neither loses nor repeats."""
+    for happened in (True, False):
+        broker = Cluster()
+        expected = fill(broker, 3)
+        stop: list[bool] = []
+        broker.script("end", AnswerLost(retry()) if happened else retry())
+        broker.script("commit", Before(lambda stop=stop: stop.append(True)))
+        listener = Listener(broker)
+        assert Life(broker, listener, stopping=lambda stop=stop: bool(stop)).service.run() == 0
+        assert listener.settled == []
+        broker.evict(GROUP, "member-0")
+        turn_until_answered(Life(broker, Listener(broker)), expected)
+
+
+def test_lag_is_measured_now_and_then() -> None:
+    """The lag is told about once a second, not with every poll."""
+    broker = Cluster()
+    fill(broker, 3)
+    listener = Listener(broker)
+    life = Life(broker, listener)
+    while broker.clock.now < 10 * LAG_EVERY:
+        life.service.turn()
+    measured = listener.told(LagMeasured)
+    assert 9 <= len(measured) <= 11
+    last = measured[-1]
+    assert isinstance(last, LagMeasured)
+    assert set(last.lag.values()) == {0}
+
+
+class Crash(BaseException):
+    """kill -9: nothing that the service wrote after this line runs."""
+
+
+@dataclass
+class Story:
+    """A script of faults, drawn by Hypothesis, on one broker with one or two instances of the service."""
+
+    broker: Cluster = field(default_factory=Cluster)
+
+    def sentinel(self, kind: str) -> Fault | AnswerLost | Before | Refuse | Slow | None:
+        """Return the fault of a name."""
+        return {
+            "pass": lambda: None,
+            "retry": retry,
+            "answer lost": lambda: AnswerLost(retry()),
+            "abort": abortable,
+            "unknown": unknown,
+            "unknown, but done": lambda: AnswerLost(unknown()),
+            "slow": Slow,
+            "refuse": lambda: Refuse(1),
+            "rebalance": lambda: Before(lambda: self.broker.rebalance(GROUP)),
+            "evict": lambda: Before(self.evict_all),
+            "fence": lambda: Before(lambda: [self.broker.fence(f"{GROUP}-{instance}") for instance in "01"]),
+            "crash": lambda: Before(self.crash),
+        }[kind]()
+
+    def evict_all(self) -> None:
+        """Throw every member out."""
+        for member in list(self.broker.groups[GROUP].members):
+            self.broker.evict(GROUP, member)
+
+    def crash(self) -> None:
+        """End the service that is calling."""
+        raise Crash
+
+
+ANYWHERE = ("pass", "rebalance", "evict", "crash")
+ANY_SINK = (*ANYWHERE, "abort", "unknown", "unknown, but done", "fence")
+STEPS: dict[str, tuple[str, ...]] = {
+    "poll": ANYWHERE,
+    "membership": ANYWHERE,
+    "begin": ANY_SINK,
+    "publish": (*ANY_SINK, "refuse"),
+    "commit": ANY_SINK,
+    "end": (*ANY_SINK, "retry", "answer lost", "slow"),
+    "abort": ANY_SINK,
+    "renew": ("pass", "abort", "unknown", "crash"),
+    "rewind": ANYWHERE,
+}
+SCRIPTS = st.lists(
+    st.sampled_from(sorted(STEPS)).flatmap(lambda call: st.tuples(st.just(call), st.sampled_from(STEPS[call]))),
+    max_size=14,
+)
+
+
+def play(script: list[tuple[str, str]], turns: Callable[[], int], instances: int, max_events: int) -> None:
+    """Play a script until every event is answered; a service that crashes or stops is started again at once."""
+    story = Story()
+    broker = story.broker
+    expected = fill(broker, 6)
+    for call, kind in script:
+        broker.script(call, story.sentinel(kind))
+    listener = Listener(broker)
+    lives = [Life(broker, listener, instance=str(number), max_events=max_events) for number in range(instances)]
+    for _ in range(TURNS):
+        number = turns() % instances
+        try:
+            lives[number].service.turn()
+        except (Crash, BrokerError) as error:
+            assert not isinstance(error, OffsetLostError)
+            lives[number].crash()
+            lives[number] = Life(broker, listener, instance=str(number), max_events=max_events)
+        found = answered(broker)
+        assert max(found.values(), default=1) == 1, (script, counted(found, expected))
+        if len(found) == len(expected):
+            break
+    assert counted(answered(broker), expected) == {}, (script, broker.journal)
+    for told, committed in zip(accumulated(listener.settled), listener.committed_when_told, strict=True):
+        assert told <= committed
+
+
+def accumulated(sizes: list[int]) -> list[int]:
+    """Return running sums."""
+    return [sum(sizes[: end + 1]) for end in range(len(sizes))]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(SCRIPTS, st.integers(1, 9))
+def test_no_script_of_faults_loses_or_repeats_an_event(script: list[tuple[str, str]], max_events: int) -> None:
+    """Faults, rebalances, fencing and crashes at any step: what readers see is the input, each event once."""
+    play(script, lambda: 0, 1, max_events)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(SCRIPTS, st.integers(1, 9), st.randoms(use_true_random=False))
+def test_nor_do_two_instances_in_one_group(script: list[tuple[str, str]], max_events: int, random: object) -> None:
+    """The same with two instances whose turns come in any order, and which take over from each other."""
+    play(script, lambda: random.randrange(2), 2, max_events)  # type: ignore[attr-defined]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(st.tuples(st.sampled_from(["poll", "publish", "flush", "commit_offsets"]), st.sampled_from(ANYWHERE)), max_size=8)
+)
+def test_at_least_once_loses_nothing(script: list[tuple[str, str]]) -> None:
+    """At-least-once: every event is answered, some perhaps twice, and the offsets never run ahead of the answers."""
+    story = Story()
+    broker = story.broker
+    expected = fill(broker, 6)
+    for call, kind in script:
+        broker.script(call, story.sentinel(kind))
+    life = Life(broker, Listener(broker), exactly_once=False)
+    for _ in range(TURNS):
+        try:
+            life.service.turn()
+        except Crash:
+            life.crash()
+            life = Life(broker, Listener(broker), exactly_once=False)
+        found = answered(broker)
+        for (topic, number), offset in broker.groups[GROUP].committed.items():
+            assert all(f"{topic}-{number}-{earlier}" in found for earlier in range(offset if topic in INPUTS else 0))
+    assert set(answered(broker)) == expected
+
+
+def test_twins_do_not_shut_each_other_out_for_ever() -> None:
+    """Two scorers of one identity: one of them stops with a FencedError before long, and the other answers all."""
+    broker = Cluster()
+    expected = fill(broker, 30)
+    listener = Listener(broker)
+    lives = [Life(broker, listener, max_events=5), Life(broker, listener, max_events=5)]
+    stopped: Counter[int] = Counter()
+    for turn in range(TURNS):
+        number = turn % 2
+        if stopped[number]:
+            continue
+        try:
+            lives[number].service.turn()
+        except FencedError:
+            stopped[number] += 1
+            lives[number].source.close()
+            lives[number].sink.close()
+    assert sum(stopped.values()) == 1
+    assert counted(answered(broker), expected) == {}
