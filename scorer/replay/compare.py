@@ -124,8 +124,8 @@ class Recorded:
             self._codes = {number: np.zeros(len(offsets), np.uint8) for number, offsets in selected.items()}
             self._scores = {number: np.zeros(len(offsets), np.float32) for number, offsets in selected.items()}
         except MemoryError as error:
-            offsets = sum(map(len, selected.values()))
-            raise SelectionError(f"{topic}: a slice of {offsets:,} offsets is too long; choose a shorter one") from error
+            count = sum(map(len, selected.values()))
+            raise SelectionError(f"{topic}: a slice of {count:,} offsets is too long; choose a shorter one") from error
         self._code_of: dict[str, int] = {}
         self._makings: Counter[tuple[str, str, str, str]] = Counter()
         self._decode = msgspec.json.Decoder(_Decision).decode

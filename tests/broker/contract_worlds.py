@@ -12,12 +12,14 @@ from typing import Protocol, TypeAlias
 
 import confluent_kafka
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import IsolationLevel as Isolation
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.cimpl import NewTopic
 
 from scorer.broker.contract import Haul, Sink, Source
 from scorer.broker.kafka import Cluster, Identity, KafkaSink, KafkaSource, Trouble
 from scorer.broker.memory import MemoryBroker, MemorySink, MemorySource
+from scorer.broker.memory.cluster import Fate
 from scorer.records import Header, Offsets, Partition, Records
 
 Row: TypeAlias = tuple[int, int, bytes | None]
@@ -46,7 +48,9 @@ class World(Protocol):
         timestamp: int = 1_542_672_000_000,
     ) -> None: ...
     def produce_unreadable_header(self) -> None: ...
-    def read(self, topic: str) -> list[Seen]: ...
+    def read(self, topic: str, *, settled: bool = True) -> list[Seen]:
+        """Return what a `read_committed` consumer sees; `settled` waits until no transaction is open in the topic."""
+
     def delete_before(self, offset: int) -> None: ...
 
 
@@ -84,7 +88,9 @@ class MemoryWorld:
     def produce_unreadable_header(self) -> None:
         self.broker.produce(Partition(self.input, 0), b"value", headers=[(b"\xff", b"content")])
 
-    def read(self, topic: str) -> list[Seen]:
+    def read(self, topic: str, *, settled: bool = True) -> list[Seen]:
+        logs = [log for partition, log in self.broker.logs.items() if partition.topic == topic]
+        assert not (settled and any(entry.transaction.fate is Fate.OPEN for log in logs for entry in log.entries))
         return self.broker.read_committed(topic)
 
     def delete_before(self, offset: int) -> None:
@@ -154,11 +160,13 @@ class KafkaWorld:
     def produce_unreadable_header(self) -> None:
         produce_raw(self._bootstrap["bootstrap.servers"], self.input, b"value", (b"\xff", b"content"))
 
-    def read(self, topic: str) -> list[Seen]:
+    def read(self, topic: str, *, settled: bool = True) -> list[Seen]:
         reader = Consumer({
             **self._bootstrap, "group.id": "reader", "enable.partition.eof": True, "enable.auto.commit": False,
             "isolation.level": "read_committed", "fetch.wait.max.ms": 20,
         })
+        if settled:  # the markers that end a transaction are written just after its commit is answered
+            until(lambda: self._end(topic, Isolation.READ_COMMITTED) == self._end(topic, Isolation.READ_UNCOMMITTED))
         reader.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
         seen: dict[int, list[Seen]] = {number: [] for number in range(PARTITIONS)}
         unfinished = set(seen)
@@ -175,6 +183,11 @@ class KafkaWorld:
                     seen[number].append((message.key(), message.value(), message.headers() or []))
         reader.close()
         return [record for part in seen.values() for record in part]
+
+    def _end(self, topic: str, isolation: Isolation) -> list[int]:
+        ends = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(PARTITIONS)}
+        answers = self._admin.list_offsets(ends, isolation_level=isolation)
+        return [answers[position].result(30).offset for position in ends]
 
     def delete_before(self, offset: int) -> None:
         for future in self._admin.delete_records([TopicPartition(self.input, 0, offset)]).values():

@@ -31,9 +31,9 @@ def decided(world: World, *values: bytes, letters: tuple[bytes, ...] = ()) -> Ou
     return Outgoing(world.decisions, values, values, world.letters, dead)
 
 
-def visible(world: World) -> tuple[set[bytes | None], set[bytes | None]]:
+def visible(world: World, *, settled: bool = True) -> tuple[set[bytes | None], set[bytes | None]]:
     """Return the values of decisions and dead letters that a `read_committed` consumer sees, none of them twice."""
-    found = [[value for _, value, _ in world.read(topic)] for topic in (world.decisions, world.letters)]
+    found = [[value for _, value, _ in world.read(topic, settled=settled)] for topic in (world.decisions, world.letters)]
     assert all(len(values) == len(set(values)) for values in found), found
     return set(found[0]), set(found[1])
 
@@ -115,7 +115,7 @@ def test_commit_is_all_or_nothing(world: World) -> None:
     records = gather(source, 2)
     sink.begin()
     sink.publish(decided(world, b"a", letters=(b"b",)))
-    assert visible(world) == (set(), set())
+    assert visible(world, settled=False) == (set(), set())
     sink.commit(records.next_offsets(), source.membership(), 8.0)
     assert visible(world) == ({b"a"}, {b"b"})
     assert source.rewind()[Partition(world.input, 0)] == 2

@@ -105,6 +105,19 @@ def test_an_event_whose_features_are_not_numbers_is_never_scored(cards: Bundle) 
     assert scores.without(failed).rows.tolist() == [0, 2]
 
 
+def test_a_null_that_reaches_the_model_as_nan_is_never_scored(tmp_path: Path) -> None:
+    """A scaler lets NaN pass and Keras gives NaN for it: an exported graph that gives a number is not that model."""
+    from sklearn.preprocessing import StandardScaler
+
+    x, names = matrix(), ["a", "b", "c"]
+    x[::10, 1] = np.nan
+    scaler, model = StandardScaler().fit(x), sequential(hidden="relu")
+    assert np.isnan(model(scaler.transform(x[:1]).astype(np.float32)).numpy()).all()
+
+    with pytest.raises(PackError, match=r"\bb\b"):
+        packed(tmp_path / "bundle", model, frame(x, names), preprocessor=scaler, columns=names)
+
+
 def test_packing_over_a_bundle_replaces_it_whole(cards: Bundle, trained: Trained, tmp_path: Path) -> None:
     """Nothing of the old one is left, not even a file that did not belong there."""
     target = tmp_path / "bundle"
@@ -129,6 +142,52 @@ def test_a_failed_packing_leaves_the_bundle_that_was_there(trained: Trained, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
+def test_the_order_and_index_of_examples_do_not_matter(trained: Trained, tmp_path: Path) -> None:
+    """A shuffled frame, as a split of training data leaves it, packs as well."""
+    shuffled = trained.frame.sample(frac=1.0, random_state=1)
+
+    bundle = pack_cards(trained, tmp_path / "bundle", events=shuffled)
+
+    frame = frame_of(200, seed=6)
+    assert close(scores_of(bundle, payloads(frame)), trained.scores(frame))
+
+
+def test_an_event_time_may_be_a_datetime(trained: Trained, tmp_path: Path) -> None:
+    """In the stream it is RFC 3339 text then, and the decision's time its milliseconds."""
+    import pandas as pd
+
+    changed = trained.frame.assign(event_time=pd.to_datetime(trained.frame["event_time"], unit="ms"))
+
+    bundle = pack_cards(trained, tmp_path / "bundle", events=changed)
+
+    text = nested(trained.frame.iloc[:1])[0] | {"event_time": "2018-11-20T02:00:00.001+02:00"}
+    columns, rejected = bundle.decode(as_records(encoded([text])))
+    assert not rejected
+    assert columns.event_times.tolist() == [1542672000001]
+
+
+def test_a_bands_edge_may_be_any_real_number(trained: Trained, tmp_path: Path) -> None:
+    """Thresholds come out of NumPy as often as out of somebody's head."""
+    bundle = pack_cards(trained, tmp_path / "bundle", bands={"review": np.float32(0.4), "block": np.float64(0.6)})
+
+    assert bundle.lane("t", group="g", decisions="d", dead_letters="q").decide.names == ("approve", "review", "block")
+
+
+@pytest.mark.parametrize("name", ['say "hi"', "back\\slash", "tab\t"])
+def test_a_field_name_that_cannot_be_read_is_refused(name: str, tmp_path: Path) -> None:
+    """JSON would have to escape it; the message names the field."""
+    with pytest.raises(PackError, match="field"):
+        packed(tmp_path / "bundle", sequential(1), rows_of(matrix()[:, :1], [name]), columns=[name])
+
+
+def test_a_model_that_was_never_called_is_refused(tmp_path: Path) -> None:
+    """It has no inputs yet, and the message says how it gets them."""
+    model = keras().Sequential([keras().layers.Dense(1, activation="sigmoid")])
+
+    with pytest.raises(PackError, match="no inputs yet"):
+        packed(tmp_path / "bundle", model, rows_of(matrix(), ["a", "b", "c"]), columns=["a", "b", "c"])
+
+
 def matrix(count: int = 300, seed: int = 1) -> NDArray[np.float64]:
     return np.random.default_rng(seed).normal(10, 5, (count, 3))
 
@@ -137,13 +196,19 @@ def rows_of(values: NDArray[Any], names: list[str]) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in values.tolist()]
 
 
-def sequential(width: int = 3, units: int = 1, activation: str = "sigmoid") -> Any:
+def frame(values: NDArray[Any], names: list[str]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(values, columns=names)
+
+
+def sequential(width: int = 3, units: int = 1, activation: str = "sigmoid", hidden: str = "tanh") -> Any:
     layers = keras().layers
     keras().utils.set_random_seed(3)
     return keras().Sequential(
         [
             keras().Input((width,)),
-            layers.Dense(4, activation="tanh"),
+            layers.Dense(4, activation=hidden),
             layers.Dense(units, activation=activation),
         ]
     )

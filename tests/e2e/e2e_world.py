@@ -163,7 +163,7 @@ class Scorer:
     def events(self) -> list[dict[str, Any]]:
         """Return the log lines of this process so far."""
         written = self.log.read_bytes()[self._start :]
-        return [json.loads(line) for line in written[: written.rfind(b"\n") + 1].splitlines()]
+        return [json.loads(line) for line in written[: written.rfind(b"\n") + 1].splitlines() if line[:1] == b"{"]
 
     @property
     def port(self) -> int:

@@ -133,7 +133,7 @@ def test_after_an_unknown_outcome_the_committed_offsets_tell(happened: bool) -> 
     assert bench.calls() == ["begin", "publish", "publish", "commit", "end", "renew"]
     assert covers(bench.committed(), {PARTITION: 1}) is happened
     assert bench.seen() == ([b"a"] if happened else [])
-    assert bench.renewed == [RenewReason.FATAL]
+    assert bench.renewed == [RenewReason.COMMIT_UNKNOWN]
 
 
 @pytest.mark.parametrize(("call", "sentinel"), [("publish", Refuse(1)), ("publish", abortable()), ("commit", abortable())])

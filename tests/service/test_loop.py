@@ -70,7 +70,12 @@ def test_membership_is_taken_with_the_batch() -> None:
     """A batch's membership is the one of its last poll, taken before the model runs; the commit is the last act."""
     broker = Cluster()
     expected = fill(broker, 5)
-    turn_until_answered(Life(broker, Listener(broker)), expected)
+
+    def after_membership(inputs: Inputs) -> tuple[Scores, list[Rejection]]:
+        assert broker.journal[-2:] == ["poll", "membership"]
+        return score(inputs)
+
+    turn_until_answered(Life(broker, Listener(broker), infer=after_membership), expected)
     calls = iter(broker.journal)
     for call in calls:
         if call == "membership":
@@ -279,9 +284,9 @@ def test_stopping_leaves_the_batch_in_hand_for_later() -> None:
     listener = Listener(broker)
     first = Life(broker, listener, max_events=100, stopping=lambda: next(turns, None) is None)
     assert first.service.run() == 0
-    (aborted,) = listener.told(BatchAborted)
+    aborted = listener.told(BatchAborted)[-1]
     assert isinstance(aborted, BatchAborted)
-    assert (aborted.reason, aborted.events > 0) == (AbortReason.STOPPING, True)
+    assert (aborted.reason, aborted.events) == (AbortReason.STOPPING, 1)
     first.source.close()
     first.sink.close()
     turn_until_answered(Life(broker, listener), expected)

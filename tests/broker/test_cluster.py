@@ -1,0 +1,157 @@
+"""What is asked of a real cluster before the start: reachable? topics? first offsets? a living twin?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from contract_worlds import KafkaWorld, gather, join, next_offsets
+
+from scorer.broker.kafka import Cluster, Identity
+from scorer.broker.local import free_ports
+from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, TopicMissingError
+
+MEMBER = """
+import os, sys
+from scorer.broker.kafka import Identity, KafkaSource
+properties = {"bootstrap.servers": sys.argv[1], "session.timeout.ms": 6000}
+source = KafkaSource(properties, Identity(sys.argv[2], "0"), [sys.argv[3]], hear=lambda trouble: None)
+while not any(rebalance.partitions for rebalance in source.poll(1, 0.1).rebalances):
+    pass
+os._exit(9)
+"""
+
+
+@pytest.fixture
+def world(bootstrap: str) -> Iterator[KafkaWorld]:
+    """Give fresh topics and a fresh group on a real Kafka."""
+    with ExitStack() as stack:
+        yield KafkaWorld(bootstrap, stack)
+
+
+def committed(world: KafkaWorld) -> list[int]:
+    """Return what the group has committed, by partition; -1001 for nothing."""
+    asker = Consumer({"bootstrap.servers": world.properties["bootstrap.servers"], "group.id": world.group})
+    answer = asker.committed([TopicPartition(world.input, number) for number in range(2)], 30.0)
+    asker.close()
+    return [position.offset for position in answer]
+
+
+def test_an_unreachable_broker_is_said_in_time() -> None:
+    """Where nobody listens, one error within the bound names the address and what to check."""
+    (port,) = free_ports(1)
+    cluster = Cluster({"bootstrap.servers": f"127.0.0.1:{port}"}, Identity("group", "0"))
+    started = time.monotonic()
+    with pytest.raises(BrokerUnreachableError, match=rf"127\.0\.0\.1:{port} within 1 s .*bootstrap\.servers"):
+        cluster.reach(timeout=1.0)
+    assert time.monotonic() - started < 5.0
+    cluster.close()
+
+
+def test_a_property_that_the_client_refuses_is_named() -> None:
+    """A misspelt librdkafka property is one error that names it, not a traceback."""
+    with pytest.raises(BrokerError, match=r"kafka: .*sesion\.timeout\.ms"):
+        Cluster({"bootstrap.servers": "127.0.0.1:9", "sesion.timeout.ms": 1}, Identity("group", "0"))
+
+
+def test_all_missing_topics_are_named(world: KafkaWorld) -> None:
+    """Without `create`, one error names every topic that is missing and none that is there, and makes nothing."""
+    outputs = {"nowhere.decisions": world.input, world.letters: world.input, "nowhere.dlq": "nowhere"}
+    with pytest.raises(TopicMissingError) as caught:
+        world.cluster.ensure_topics(["nowhere", world.input], outputs, create=False)
+    assert "nowhere, nowhere.decisions, nowhere.dlq;" in str(caught.value)
+    assert world.input not in str(caught.value)
+    assert "nowhere" not in world.cluster.reach()
+
+
+def test_outputs_get_their_inputs_number_of_partitions(world: KafkaWorld) -> None:
+    """With `create`, an output has as many partitions as its input, also where both are new; then nothing is made."""
+    names = [f"{world.group}.{end}" for end in ("wide", "new", "wide.decisions", "new.decisions", "new.dlq")]
+    wide, new, *outputs = names
+    admin = AdminClient({"bootstrap.servers": world.properties["bootstrap.servers"]})
+    admin.create_topics([NewTopic(wide, 5)])[wide].result(30)
+    mapping = dict(zip(outputs, (wide, new, new), strict=True))
+    assert world.cluster.ensure_topics([wide, new], mapping, create=True) == [new, *outputs]
+    found = world.cluster.reach()
+    assert found[outputs[0]] == found[wide] == 5
+    assert found[outputs[1]] == found[outputs[2]] == found[new]
+    assert world.cluster.ensure_topics([wide, new], mapping, create=True) == []
+
+
+@pytest.mark.parametrize(("start", "first"), [("earliest", [1, 0]), ("latest", [3, 1])])
+def test_first_offsets_are_committed_once(world: KafkaWorld, start: str, first: list[int]) -> None:
+    """`start` counts for a group that has committed nothing, from the first record there is; and never again."""
+    world.produce(b"a", b"b", b"c", partition=0)
+    world.produce(b"x", partition=1)
+    world.delete_before(1)
+    assert world.cluster.establish([world.input], start) == [world.input]
+    assert committed(world) == first
+    world.produce(b"d", partition=0)
+    other = "latest" if start == "earliest" else "earliest"
+    assert world.cluster.establish([world.input], other) == []
+    assert committed(world) == first
+
+
+def test_one_committed_partition_is_enough_to_leave_a_topic_alone(world: KafkaWorld) -> None:
+    """A single missing offset is a loss, not a first start: it is left missing, for the source to stop at."""
+    world.produce(b"a", b"b")
+    asker = Consumer({"bootstrap.servers": world.properties["bootstrap.servers"], "group.id": world.group})
+    asker.commit(offsets=[TopicPartition(world.input, 0, 1)], asynchronous=False)
+    asker.close()
+    assert world.cluster.establish([world.input], "earliest") == []
+    assert committed(world) == [1, -1001]
+
+
+def test_established_offsets_are_where_a_source_starts(world: KafkaWorld) -> None:
+    """A source started right after reads from the first offsets."""
+    world.produce(b"a", b"b")
+    world.establish()
+    source = world.source()
+    assert list(gather(source, 2).values) == [b"a", b"b"]
+    assert source.rewind() == next_offsets(world, 0, 0)
+
+
+def test_a_living_twin_is_refused(world: KafkaWorld) -> None:
+    """A member of the same group and instance that does not go is named, with its host; others do not count."""
+    world.establish()
+    join(world.source("0"))
+    waited: list[float] = []
+    with pytest.raises(FencedError, match=rf"{world.group}: instance 0 already runs at .*127\.0\.0\.1") as caught:
+        world.cluster.refuse_twin(waited.append)
+    assert "stop it" in str(caught.value)
+    assert sum(waited) > 6.0
+    other = Cluster(world.properties, world.identity("1"))
+    other.refuse_twin(pytest.fail)
+    other.close()
+
+
+def test_a_twin_that_leaves_is_waited_for(world: KafkaWorld) -> None:
+    """A predecessor that is just stopping costs a moment, not the start."""
+    world.establish()
+    source = world.source("0")
+    join(source)
+    waits = iter([lambda: None, source.close])
+    world.cluster.refuse_twin(lambda seconds: next(waits)())
+    assert next(waits, None) is None
+
+
+def test_a_dead_twin_is_waited_for(world: KafkaWorld) -> None:
+    """After kill -9 the dead member stands in its group until its session is over; then the start goes on."""
+    world.establish()
+    arguments = [str(world.properties["bootstrap.servers"]), world.group, world.input]
+    assert subprocess.run([sys.executable, "-c", MEMBER, *arguments], check=False, timeout=60).returncode == 9
+    started = time.monotonic()
+    world.cluster.refuse_twin(time.sleep)
+    assert 1.0 < time.monotonic() - started < 12.0
+
+
+def test_a_group_that_nobody_knows_has_no_twin(world: KafkaWorld) -> None:
+    """The very first start has nothing to wait for."""
+    world.cluster.refuse_twin(pytest.fail)

@@ -1,0 +1,154 @@
+"""What only a real client can get wrong: its fatal errors, its refusals at birth, and messages it cannot read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from contract_worlds import KafkaWorld, gather, join
+
+from scorer.broker.contract import Fault, Verdict
+from scorer.broker.kafka import KafkaSink, KafkaSource
+from scorer.broker.kafka import sink as sink_module
+from scorer.errors import BrokerError, OffsetLostError
+from scorer.records import Outgoing
+
+
+@pytest.fixture
+def world(bootstrap: str) -> Iterator[KafkaWorld]:
+    """Give fresh topics and a fresh group on a real Kafka, with first offsets."""
+    with ExitStack() as stack:
+        world = KafkaWorld(bootstrap, stack)
+        world.establish()
+        yield world
+
+
+def decided(world: KafkaWorld, *values: bytes) -> Outgoing:
+    return Outgoing(world.decisions, values, values, world.letters)
+
+
+def test_unreadable_headers_are_refused_however_often_they_are_asked_for(world: KafkaWorld) -> None:
+    """The second question has the first one's answer, never half a header with a hole in it."""
+    world.produce_unreadable_header()
+    records = gather(world.source(), 1)
+    for _ in range(2):
+        with pytest.raises(UnicodeDecodeError):
+            records.headers(0)
+
+
+def test_a_renewal_that_failed_can_be_tried_again(world: KafkaWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new producer that cannot begin in time leaves a sink that can be renewed again, used and closed."""
+    source, sink = world.source(), world.sink()
+    join(source)
+    with monkeypatch.context() as patch:
+        patch.setattr(sink_module, "INIT_TIMEOUT", 0.0001)
+        for _ in range(2):
+            with pytest.raises(Fault):
+                sink.renew()
+    sink.renew()
+    sink.begin()
+    sink.publish(decided(world, b"a"))
+    sink.commit({}, source.membership(), 8.0)
+    assert len(world.read(world.decisions)) == 1
+
+
+def test_a_sink_whose_renewal_failed_can_be_closed(world: KafkaWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing raises nothing, whatever state the producer is in."""
+    sink = world.sink()
+    monkeypatch.setattr(sink_module, "INIT_TIMEOUT", 0.0001)
+    with pytest.raises(Fault):
+        sink.renew()
+    sink.close()
+
+
+def test_a_fenced_producer_says_so_by_its_abort_at_the_latest(world: KafkaWorld) -> None:
+    """Found out in the middle of a batch, fencing is first an abortable `_FATAL`; the abort then names it."""
+    first = world.sink()
+    first.begin()
+    first.publish(decided(world, b"a"))
+    world.sink()
+    with pytest.raises(Fault):
+        for _ in range(100):
+            first.publish(decided(world, b"a"))
+            time.sleep(0.05)  # the client hears of it from the broker, in its own time
+    with pytest.raises(Fault) as caught:
+        first.abort(8.0)
+    assert (caught.value.verdict, caught.value.fenced) == (Verdict.RENEW, True)
+
+
+def test_a_flush_that_meets_a_fatal_error_is_a_fault(world: KafkaWorld) -> None:
+    """The client raises its fatal error from whichever call serves its callbacks next: also there it is a Fault."""
+    first = world.sink()
+    first.begin()
+    first.publish(decided(world, b"a"))
+    world.sink()
+    with pytest.raises(Fault):
+        for _ in range(100):
+            first.flush(0.5)
+            first.publish(decided(world, b"a"))
+
+
+def test_a_fenced_sink_closes_without_a_word(world: KafkaWorld) -> None:
+    """When the service stops because of a twin, closing must not put a traceback in the place of the reason."""
+    first = world.sink()
+    first.begin()
+    first.publish(decided(world, b"a"))
+    world.sink()
+    with pytest.raises(Fault):
+        first.abort(8.0)
+    first.close()
+
+
+def test_a_transaction_that_timed_out_renews(world: KafkaWorld) -> None:
+    """A transaction that the broker ended by itself fences its producer; a renewed one goes on."""
+    short = {"transaction.timeout.ms": 1500, "message.timeout.ms": 1000, "socket.timeout.ms": 1200}
+    source = world.source()
+    join(source)
+    sink = KafkaSink({**world.properties, **short}, world.identity(), transactional=True, hear=world.heard.append)
+    sink.begin()
+    sink.publish(decided(world, b"dropped"))
+    time.sleep(5.0)  # the broker's own clock
+    with pytest.raises(Fault) as caught:
+        sink.commit({}, source.membership(), 8.0)
+    assert caught.value.verdict is Verdict.RENEW
+    sink.renew()
+    sink.begin()
+    sink.publish(decided(world, b"a"))
+    sink.commit({}, source.membership(), 8.0)
+    assert [value for _, value, _ in world.read(world.decisions)] == [b"a"]
+    sink.close()
+
+
+def test_producer_properties_that_contradict_each_other_are_named(world: KafkaWorld) -> None:
+    """What librdkafka refuses at the producer's birth is the user's mistake: one error that names it."""
+    properties = {**world.properties, "transaction.timeout.ms": 1500}
+    with pytest.raises(BrokerError, match=r"transaction\.timeout\.ms"):
+        KafkaSink(properties, world.identity(), transactional=True, hear=world.heard.append)
+
+
+def test_a_fatal_consumer_stops_instead_of_waiting_for_ever(world: KafkaWorld) -> None:
+    """A static member whose `group.instance.id` another took gets no record again: it says so, and stops."""
+    properties = {**world.properties, "group.instance.id": "the-same"}
+    first = KafkaSource(properties, world.identity("0"), [world.input], hear=world.heard.append)
+    join(first)
+    second = KafkaSource(properties, world.identity("1"), [world.input], hear=world.heard.append)
+    deadline = time.monotonic() + 12.0
+    with pytest.raises(BrokerError, match="fenced"):
+        while time.monotonic() < deadline:
+            second.poll(1, 0.1)
+            first.poll(1, 0.1)
+    first.close()
+    second.close()
+
+
+def test_a_lost_offset_is_told_with_the_command_that_chooses_one(world: KafkaWorld) -> None:
+    """At 3 a.m. the error has the group, the partition, what is committed, what exists, and what to type."""
+    world.produce(b"a", b"b", b"c")
+    world.delete_before(2)
+    with pytest.raises(OffsetLostError) as caught:
+        gather(world.source(), 1)
+    text = str(caught.value)
+    assert f"--reset-offsets --group {world.group} --topic {world.input}:0" in text
+    assert "records 2 to 2 exist, 0 is committed" in text
