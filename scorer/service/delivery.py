@@ -22,10 +22,10 @@ MAX_RENEWALS = 5
 class Delivery(Protocol):
     """Delivers a batch: all of it, or nothing that a `read_committed` reader would see."""
 
-    def deliver(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> bool:
-        """Return whether the batch is final; if not, the caller starts again from the committed offsets.
+    def deliver(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> bool | None:
+        """Return True if the batch is final, False if it was dropped, None if only the committed offsets can tell.
 
-        Raises BrokerError or FencedError for what an operator must mend.
+        Unless it is final, the caller starts again from the committed offsets. Raises BrokerError or FencedError for what an operator must mend.
         """
 
 
@@ -73,44 +73,56 @@ class ExactlyOnce:
         self._renewals = renewals
         self._hurried = hurried
 
-    def deliver(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> bool:
-        """Run one transaction. After a commit that may still be in flight, the producer is replaced before the next."""
+    def deliver(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> bool | None:
+        """Run one transaction."""
         try:
             self._sink.begin()
             for parcel in parcels:
                 self._sink.publish(parcel)
             self._sink.commit(offsets, membership, COMMIT_TIMEOUT)
         except Fault as fault:
-            if not self._recover(fault):
-                return False
+            return self._recover(fault)
+        return self._through()
+
+    def _through(self) -> bool:
         self._renewals.settled()
-        if self._sink.suspect:
-            self._renewals.renew(RenewReason.COMMIT_SLOW, self._sink.suspect)
+        self._replace_suspect()
         return True
 
-    def _recover(self, fault: Fault) -> bool:
-        """Return whether the batch became final after all."""
+    def _recover(self, fault: Fault) -> bool | None:
+        """Do what the fault asks for, and return what became of the batch."""
         while fault.verdict is Verdict.RETRY:
             if self._hurried():
-                return False
+                return None
             try:
                 self._sink.resume(COMMIT_TIMEOUT)
-                return True
+                return self._through()
             except Fault as again:
                 fault = again
         if fault.verdict is Verdict.STOP:
             raise BrokerError(f"{fault}; give the scorer this permission, or correct its credentials") from fault
-        if fault.verdict is Verdict.ABORT and self._aborted():
-            return False
-        self._renewals.renew(_reason(fault), str(fault))
-        return False
+        if fault.verdict is Verdict.ABORT:
+            refused = self._abort()
+            if refused is None:
+                self._replace_suspect()
+                return False
+            fault = refused if refused.fenced else fault  # only the abort may say so
+        in_doubt = self._sink.suspect is not None
+        settled_late = RenewReason.COMMIT_UNKNOWN if in_doubt else RenewReason.FATAL
+        self._renewals.renew(RenewReason.FENCED if fault.fenced else settled_late, str(fault))
+        return None if in_doubt else False
 
-    def _aborted(self) -> bool:
+    def _abort(self) -> Fault | None:
         try:
             self._sink.abort(ABORT_TIMEOUT)
-        except Fault:
-            return False
-        return self._sink.suspect is None
+        except Fault as fault:
+            return fault
+        return None
+
+    def _replace_suspect(self) -> None:
+        """Replace a producer whose last commit may still be in flight, before it begins another transaction."""
+        if self._sink.suspect:
+            self._renewals.renew(RenewReason.COMMIT_SLOW, self._sink.suspect)
 
 
 class AtLeastOnce:
@@ -138,6 +150,4 @@ class AtLeastOnce:
 
 
 def _reason(fault: Fault) -> RenewReason:
-    if fault.fenced:
-        return RenewReason.FENCED
-    return RenewReason.COMMIT_UNKNOWN if fault.verdict is Verdict.RETRY else RenewReason.FATAL
+    return RenewReason.FENCED if fault.fenced else RenewReason.FATAL

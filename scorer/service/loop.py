@@ -129,8 +129,8 @@ class Service:
         if not final and not self._stopping():
             self._clocks.pause(self._pause)
             self._pause = min(self._pause * 2, LONGEST_PAUSE)
-            # The broker's committed offsets are the truth, also about a commit whose answer was lost.
-            final = covers(self._restart(), offsets)
+            committed = self._restart()
+            final = final is None and covers(committed, offsets)
         if not final:
             self._telemetry.tell(BatchAborted(AbortReason.FAULT, len(batch)))
         else:

@@ -1,5 +1,7 @@
 """The two worlds in which the contract's promises are tested: one process's memory, and a real Kafka."""
 
+# ruff: noqa: ARG002, D102 - World documents the methods of both worlds
+
 from __future__ import annotations
 
 import time
@@ -61,7 +63,8 @@ class MemoryWorld:
         self.input, self.decisions, self.letters = "input", "decisions", "letters"
         self._now = 0.0
         self._sleepers: list[tuple[float, MemorySource]] = []
-        self.broker = MemoryBroker(dict.fromkeys((self.input, self.decisions, self.letters), PARTITIONS), pause=self._pass)
+        topics = dict.fromkeys((self.input, self.decisions, self.letters), PARTITIONS)
+        self.broker = MemoryBroker(topics, pause=self._pass)
 
     def now(self) -> float:
         return self._now

@@ -138,7 +138,7 @@ def test_a_twin_that_leaves_is_waited_for(world: KafkaWorld) -> None:
     source = world.source("0")
     join(source)
     waits = iter([lambda: None, source.close])
-    world.cluster.refuse_twin(lambda seconds: next(waits)())
+    world.cluster.refuse_twin(lambda _: next(waits)())
     assert next(waits, None) is None
 
 

@@ -33,7 +33,8 @@ def decided(world: World, *values: bytes, letters: tuple[bytes, ...] = ()) -> Ou
 
 def visible(world: World, *, settled: bool = True) -> tuple[set[bytes | None], set[bytes | None]]:
     """Return the values of decisions and dead letters that a `read_committed` consumer sees, none of them twice."""
-    found = [[value for _, value, _ in world.read(topic, settled=settled)] for topic in (world.decisions, world.letters)]
+    topics = (world.decisions, world.letters)
+    found = [[value for _, value, _ in world.read(topic, settled=settled)] for topic in topics]
     assert all(len(values) == len(set(values)) for values in found), found
     return set(found[0]), set(found[1])
 
@@ -96,7 +97,7 @@ def test_headers_that_are_not_text_cost_nothing_until_asked_for(world: World) ->
 def test_a_partition_keeps_its_order(world: World) -> None:
     """However polls cut the stream, each partition's records come in offset order, without gap or repeat."""
     world.establish()
-    for number in range(PER_PARTITION := 25):
+    for number in range(count := 25):
         world.produce(b"%d" % number, partition=0)
         world.produce(b"%d" % number, partition=1)
     source = world.source()
@@ -104,7 +105,7 @@ def test_a_partition_keeps_its_order(world: World) -> None:
     got = rows(*parts)
     for partition in (0, 1):
         mine = [(offset, value) for number, offset, value in got if number == partition]
-        assert mine == [(number, b"%d" % number) for number in range(PER_PARTITION)]
+        assert mine == [(number, b"%d" % number) for number in range(count)]
 
 
 def test_commit_is_all_or_nothing(world: World) -> None:

@@ -1,5 +1,7 @@
 """What only a real client can get wrong: its fatal errors, its refusals at birth, and messages it cannot read."""
 
+# ruff: noqa: PT012 - a fatal error comes in the client's own time, from whichever call is next
+
 from __future__ import annotations
 
 import time

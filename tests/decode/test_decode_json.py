@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scorer.decode import EventSchema, Field, FieldType, JsonDecoder
@@ -305,6 +305,8 @@ def test_without_an_event_time_the_records_timestamp_counts() -> None:
     assert absent.event_times.tolist() == null.event_times.tolist() == [STAMP]
 
 
+@example(1_079_337_347_472, 0)
+@example(-8_762_108_546_491, 90)
 @given(st.integers(-62_135_596_800_000, 253_402_300_799_999), st.integers(-14 * 60, 14 * 60))
 def test_rfc_3339_text_gives_its_exact_milliseconds(milliseconds: int, zone: int) -> None:
     """A moment written with milliseconds in any zone is that integer of milliseconds since the epoch, none lost."""

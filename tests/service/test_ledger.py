@@ -1,5 +1,7 @@
 """The ledger: a batch earns its own last offsets + 1, and what is settled is not decided again."""
 
+# ruff: noqa: D102 - the methods of a state machine are its rules
+
 from __future__ import annotations
 
 from collections import defaultdict

@@ -23,8 +23,19 @@ def by_topic(messages: Sequence[Message]) -> tuple[Records, ...]:
 
 
 def _records(topic: str, messages: Sequence[Message]) -> Records:
+    # Asked a second time for headers that are not UTF-8, the client answers with null pointers: it is asked once.
+    unreadable: dict[int, UnicodeDecodeError] = {}
+
     def headers(row: int) -> Sequence[Header]:
-        return cast(Sequence[Header], messages[row].headers() or ())
+        if row in unreadable:
+            raise unreadable[row]
+        try:
+            return cast(Sequence[Header], messages[row].headers() or ())
+        except SystemError as error:
+            if not isinstance(error.__cause__, UnicodeDecodeError):
+                raise
+            unreadable[row] = error.__cause__
+            raise error.__cause__ from error
 
     return Records(
         topic,

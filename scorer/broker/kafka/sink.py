@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -19,6 +20,7 @@ from scorer.broker.kafka.clients import (
     producer_properties,
 )
 from scorer.broker.kafka.verdict import fault_of
+from scorer.errors import BrokerError
 from scorer.records import Offsets, Outgoing
 
 INIT_TIMEOUT = 30.0
@@ -63,8 +65,11 @@ class KafkaSink:
         ]
         if messages and self._producer.produce_batch(outgoing.decisions_topic, messages) != len(messages):
             first = next(message["_error"] for message in messages if "_error" in message)
-            raise Fault(Verdict.ABORT, first.name(), f"{outgoing.decisions_topic}: {first.str()}")
-        with _faults():
+            # Without a transaction there is nothing to abort, and a fatal producer would stay fatal.
+            dead = first.code() == KafkaError._FATAL and not self._transactional
+            verdict = Verdict.RENEW if dead else Verdict.ABORT
+            raise Fault(verdict, first.name(), f"{outgoing.decisions_topic}: {first.str()}")
+        with _faults(local=True):
             for letter in outgoing.dead_letters:
                 self._producer.produce(
                     outgoing.dead_letters_topic,
@@ -76,14 +81,24 @@ class KafkaSink:
 
     def flush(self, timeout: float) -> None:
         """Wait for every acknowledgement."""
-        left = self._producer.flush(timeout)
+        left = self._flushed(timeout)
         if not left and not self._undelivered:
             return
         why = self._undelivered[0] if self._undelivered else f"{left} records unacknowledged after {timeout:g} s"
         self._producer.purge()
-        self._producer.flush(1.0)
+        self._flushed(1.0)
         self._undelivered.clear()
         raise Fault(Verdict.ABORT, "undelivered", why)
+
+    def _flushed(self, timeout: float) -> int:
+        """Return how many records are left; a fatal error on the way comes wrapped, since two callbacks meet."""
+        with _faults():
+            try:
+                return self._producer.flush(timeout)
+            except SystemError as error:
+                if isinstance(error.__cause__, KafkaException):
+                    raise error.__cause__ from error
+                raise
 
     def commit(self, offsets: Offsets, membership: Membership, timeout: float) -> None:
         """Put the offsets into the transaction and commit it."""
@@ -116,20 +131,23 @@ class KafkaSink:
     def renew(self) -> None:
         """Replace the producer; `init_transactions` of the new one settles the old one's transaction."""
         self._producer.purge()
-        del self._producer
         self._producer = self._make()
         self._suspect = None
 
     def close(self) -> None:
         """Disconnect; an open transaction is dropped."""
         self._producer.purge()
-        self._producer.close()
+        with suppress(KafkaException), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a fenced producer has nothing left to drop, and says so
+            self._producer.close()
 
     def _make(self) -> Producer:
         self._undelivered.clear()
-        producer = Producer(
-            {**self._properties, "error_cb": error_callback("producer", self._note), "on_delivery": self._report}
-        )
+        callbacks = {"error_cb": error_callback("producer", self._note), "on_delivery": self._report}
+        try:
+            producer = Producer({**self._properties, **callbacks})
+        except KafkaException as error:
+            raise BrokerError(f"kafka: {error.args[0].str()}; see librdkafka's CONFIGURATION.md") from error
         if self._transactional:
             with _faults():
                 producer.init_transactions(INIT_TIMEOUT)
@@ -146,13 +164,18 @@ class KafkaSink:
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
-    """Translate errors of calls whose outcome is certain: what could be retried is aborted, which is as safe."""
+def _faults(*, local: bool = False) -> Iterator[None]:
+    """Translate errors of calls whose outcome is certain: what could be retried is aborted, which is as safe.
+
+    A `local` error, such as a record that is too large, says nothing of the transaction: unless it is fatal, the
+    transaction can still be aborted.
+    """
     try:
         yield
     except KafkaException as error:
         fault = fault_of(error.args[0])
-        if fault.verdict is Verdict.RETRY:
+        local = local and not (fault.fenced or error.args[0].fatal())
+        if fault.verdict is Verdict.RETRY or (local and fault.verdict is Verdict.RENEW):
             fault.verdict = Verdict.ABORT
         raise fault from error
     except BufferError as error:

@@ -146,7 +146,7 @@ class KafkaSource:
             raise self._offset_lost(topic, cast(int, partition), error.str())
         if error.code() in TOPIC_GONE:
             raise TopicMissingError(f"topic {topic}: {error.str()}; it was deleted, or may not be described")
-        if error.fatal() or error.code() in AUTHORIZATION:
+        if error.fatal() or error.code() == KafkaError._FATAL or error.code() in AUTHORIZATION:
             raise BrokerError(f"topic {topic}, group {self._group}: {error.name()}: {error.str()}")
         self._hear(Trouble("consumer", error.name(), error.str()))
         return False
