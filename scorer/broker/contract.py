@@ -128,6 +128,9 @@ class Sink(Protocol):
     def renew(self) -> None:
         """Replace the producer by a new one of the same identity; its start settles whatever was left open."""
 
+    def serve(self) -> None:
+        """Take note of what the client has to say, without waiting; called now and then, also when nothing is sent."""
+
     @property
     def suspect(self) -> str | None:
         """Why this producer must not begin another transaction, if so: its last commit may still be in flight."""

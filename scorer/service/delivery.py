@@ -25,8 +25,12 @@ class Delivery(Protocol):
     def deliver(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> bool | None:
         """Return True if the batch is final, False if it was dropped, None if only the committed offsets can tell.
 
-        Unless it is final, the caller starts again from the committed offsets. Raises BrokerError or FencedError for what an operator must mend.
+        Unless it is final, the caller starts again from the committed offsets. Raises BrokerError or FencedError for
+        what an operator must mend.
         """
+
+    def serve(self) -> None:
+        """Let the client say what it has to say; called now and then, also when nothing is delivered."""
 
 
 class Renewals:
@@ -83,6 +87,10 @@ class ExactlyOnce:
         except Fault as fault:
             return self._recover(fault)
         return self._through()
+
+    def serve(self) -> None:
+        """Let the client say what it has to say."""
+        self._sink.serve()
 
     def _through(self) -> bool:
         self._renewals.settled()
@@ -147,6 +155,10 @@ class AtLeastOnce:
             return False
         self._renewals.settled()
         return self._source.commit(offsets)
+
+    def serve(self) -> None:
+        """Let the client say what it has to say."""
+        self._sink.serve()
 
 
 def _reason(fault: Fault) -> RenewReason:

@@ -96,6 +96,7 @@ class Service:
                 self._settle(self._batcher.take())
         if now >= self._lag_due:
             self._lag_due = now + LAG_EVERY
+            self._delivery.serve()
             self._telemetry.tell(LagMeasured(self._source.lag()))
 
     def _rebalanced(self, haul: Haul) -> None:

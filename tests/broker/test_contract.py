@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -313,7 +314,9 @@ def test_lag_counts_what_is_behind(world: World) -> None:
     join(source)
     world.produce(b"a", b"b", b"c", b"d", b"e")
     gather(source, 2)
-    assert source.lag()[Partition(world.input, 0)] == 3
+    deadline = time.monotonic() + 10  # a client knows the end of a partition from its last fetch, ahead of what it gave
+    while source.lag()[Partition(world.input, 0)] != 3:
+        assert time.monotonic() < deadline
     gather(source, 3)
     assert source.lag()[Partition(world.input, 0)] == 0
 

@@ -134,6 +134,10 @@ class KafkaSink:
         self._producer = self._make()
         self._suspect = None
 
+    def serve(self) -> None:
+        """Run the callbacks that are due; else their queue would grow while nothing is sent."""
+        self._producer.poll(0)
+
     def close(self) -> None:
         """Disconnect; an open transaction is dropped."""
         self._producer.purge()
