@@ -16,11 +16,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from scorer.decide import Bands
 from scorer.errors import Reason, Stage
-from scorer.records import Columns, Decisions, Header, Letter, Outgoing, Records, Rejection, Rows
+from scorer.records import Bands, Columns, Decisions, Header, Letter, Outgoing, Records, Rejection, Rows
 
-OVERHEAD = 4096
+OVERHEAD = 6144
 """Bytes kept free in a record for what Kafka and the scorer add: batch and record headers, error headers."""
 
 MAX_DECISION = 16384
@@ -91,9 +90,7 @@ class Encoder:
             if key is not None and len(key) > most
         ]
 
-    def _decisions(
-        self, records: Records, columns: Columns, decisions: Decisions, timing: Timing
-    ) -> list[bytes]:
+    def _decisions(self, records: Records, columns: Columns, decisions: Decisions, timing: Timing) -> list[bytes]:
         scores = decisions.scores
         rows = scores.rows
         partitions = np.fromiter(records.partitions, np.int64, len(records))[rows].tolist()

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from scorer.decide import Bands
+from scorer.decide import decide
 from scorer.encode import Encoder, Timing
 from scorer.errors import Stage
-from scorer.records import Columns, Decisions, Inputs, Outgoing, Records, Rejection, Scores
+from scorer.records import Bands, Columns, Decisions, Inputs, Outgoing, Records, Rejection, Scores
 
 Clock: TypeAlias = Callable[[], float]
 """Seconds from any fixed moment, never going back."""
@@ -26,7 +26,7 @@ class Lane:
     decode: Callable[[Records], tuple[Columns, list[Rejection]]]
     transform: Callable[[Columns], tuple[Inputs, list[Rejection]]]
     infer: Callable[[Inputs], tuple[Scores, list[Rejection]]]
-    decide: Bands
+    bands: Bands
     encode: Encoder
 
 
@@ -62,7 +62,7 @@ def process(records: Records, lane: Lane, clock: Clock, first_seen: float) -> Ou
     oversize = lane.encode.oversize(records, scores.rows)
     if oversize:
         columns, scores = columns.without(oversize), scores.without(oversize)
-    decisions = lane.decide(scores)
+    decisions = decide(scores, lane.bands)
     watch.lap(Stage.DECIDE)
     timing = Timing(watch.start - first_seen, watch.laps[Stage.INFER], watch.last - first_seen)
     rejections = [*rejected, *refused, *failed, *oversize]

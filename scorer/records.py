@@ -9,12 +9,14 @@ A room that rejects an event hands its row to the caller as a `Rejection`, and t
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -158,6 +160,26 @@ class Scores:
         """Return the scores without the rejected rows."""
         keep = survivors(self.rows, rejections)
         return replace(self, rows=self.rows[keep], score=self.score[keep], log_odds=self.log_odds[keep])
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """The effective bands of a topic: `names[0]` is what a score below the lowest edge gets, and `edges[0]` is 0.
+
+    Edges are float32, as scores are: `0.92` in a configuration and 0.92 from a model are then the same number.
+    """
+
+    names: tuple[str, ...]
+    edges: NDArray[np.float32]
+    version: str
+
+    @classmethod
+    def of(cls, bands: Mapping[str, float], otherwise: str) -> Bands:
+        """Build from name → lowest score, ascending (as `config` has checked them)."""
+        edges = np.array([0.0, *bands.values()], np.float32)
+        names = (otherwise, *bands)
+        text = msgspec.json.encode([[name, float(edge)] for name, edge in zip(names, edges, strict=True)])
+        return cls(names, edges, hashlib.sha256(text).hexdigest()[:12])
 
 
 @dataclass(frozen=True, slots=True)

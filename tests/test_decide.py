@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.decide import Bands
-from scorer.records import Scores
+from scorer.decide import decide
+from scorer.records import Bands, Scores
 
 BANDS = {"review": 0.60, "hold": 0.85, "block": 0.92}
 
 
 def decided(bands: Bands, scores: list[float]) -> list[str]:
     score = np.array(scores, np.float32)
-    decisions = bands(Scores(np.arange(len(scores)), score, score))
+    decisions = decide(Scores(np.arange(len(scores)), score, score), bands)
     assert decisions.scores.score is score
     return [bands.names[at] for at in decisions.band.tolist()]
 

@@ -59,7 +59,7 @@ def test_commands_exist(name: str) -> None:
     page = (ROOT / name).read_text()
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert (
-        set(re.findall(r"\bmake ([a-z]+)\b(?=[`\s]|$)", " ".join(re.findall(r"`[^`]+`|^    .*$", page, re.M))))
+        set(re.findall(r"\bmake ([a-z]+)\b(?=[`\s]|$)", " ".join(re.findall(r"`[^`]+`|^    .*$", page, re.MULTILINE))))
         <= targets
     )
     shown = subprocess.run(

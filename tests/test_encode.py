@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.decide import Bands
 from scorer.encode import MAX_DECISION, OVERHEAD, Encoder, Origin, Timing
 from scorer.errors import Reason, Stage
-from scorer.records import Columns, Header, Letter, Records, Rejection, Scores
+from scorer.records import Bands, Columns, Header, Letter, Records, Rejection, Scores
 
 ORIGIN = Origin("card-fraud", "7", "ab12" * 16)
 BANDS = Bands.of({"review": 0.60, "block": 0.92}, "approve")
@@ -52,7 +51,7 @@ def decided(score: Sequence[float] | Any, event_ids: Sequence[bytes] | None = No
     columns = Columns(
         rows, {}, event_ids or [b'"tx-%d"' % row for row in rows], 1_542_672_000_000 + rows.astype(np.int64)
     )
-    decisions = BANDS(Scores(rows, scores, (scores * 8 - 4).astype(np.float32)))
+    decisions = decide(Scores(rows, scores, (scores * 8 - 4).astype(np.float32)), BANDS)
     batch = records([b"key-%d" % row for row in range(2 * len(scores))])
     outgoing = encoder()(batch, columns, decisions, [], TIMING)
     assert outgoing.keys == [b"key-%d" % row for row in rows]
@@ -118,7 +117,7 @@ def test_names_that_need_escapes_stay_inside_their_strings() -> None:
     columns = Columns(np.arange(1), {}, [b'"e"'], np.zeros(1, np.int64))
     score = np.array([0.75], np.float32)
 
-    outgoing = made(records([None]), columns, bands(Scores(np.arange(1), score, score)), [], TIMING)
+    outgoing = made(records([None]), columns, decide(Scores(np.arange(1), score, score), bands), [], TIMING)
 
     decision = json.loads(outgoing.values[0])
     assert (decision["model"], decision["model_version"]) == (origin.model, origin.model_version)
@@ -138,7 +137,7 @@ def letter(batch: Records, rejection: Rejection = REJECTION, room: int = ROOM) -
     nothing = np.zeros(0, np.intp)
     none = Scores(nothing, np.zeros(0, np.float32), np.zeros(0, np.float32))
     columns = Columns(nothing, {}, [], np.zeros(0, np.int64))
-    outgoing = encoder(room)(batch, columns, BANDS(none), [rejection], TIMING)
+    outgoing = encoder(room)(batch, columns, decide(none, BANDS), [rejection], TIMING)
     assert (len(outgoing.values), len(outgoing.dead_letters), len(outgoing)) == (0, 1, 1)
     return outgoing.dead_letters[0]
 
@@ -250,7 +249,7 @@ def test_no_dead_letter_is_larger_than_a_record_may_be(
 def test_a_letter_of_the_longest_names_still_fits() -> None:
     """Group, message and path of the greatest length, in characters of four bytes, stay inside the overhead."""
     nothing = np.zeros(0, np.intp)
-    none = BANDS(Scores(nothing, np.zeros(0, np.float32), np.zeros(0, np.float32)))
+    none = decide(Scores(nothing, np.zeros(0, np.float32), np.zeros(0, np.float32)), BANDS)
     columns = Columns(nothing, {}, [], np.zeros(0, np.int64))
     batch = replace(records([b"k" * ROOM], [b"v" * ROOM]), topic="t" * 249)
     worst = Rejection(0, Stage.TRANSFORM, Reason.UNKNOWN_CATEGORY, "🎉" * 300, "🎉" * 300)
@@ -280,6 +279,6 @@ def test_the_largest_decision_stays_within_what_is_kept_for_it() -> None:
     score = np.array([0.75], np.float32)
     batch = replace(records([None]), topic="t" * 249)
 
-    outgoing = made(batch, columns, bands(Scores(np.arange(1), score, score)), [], TIMING)
+    outgoing = made(batch, columns, decide(Scores(np.arange(1), score, score), bands), [], TIMING)
 
     assert len(outgoing.values[0]) <= MAX_DECISION

@@ -11,12 +11,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.decide import Bands
 from scorer.decode import EventSchema, Field, FieldType, JsonDecoder
 from scorer.encode import MAX_DECISION, OVERHEAD, Encoder, Origin
 from scorer.errors import Reason, Stage
 from scorer.pipeline import Lane, Outcome, process
-from scorer.records import Columns, Inputs, Records, Rejection, Scores
+from scorer.records import Bands, Columns, Inputs, Records, Rejection, Scores
 from scorer.transform import Plan, Raw, Transform
 
 BANDS = Bands.of({"block": 0.5}, "approve")

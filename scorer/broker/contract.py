@@ -137,4 +137,3 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Drop what is open and disconnect."""
-

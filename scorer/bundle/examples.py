@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -27,6 +28,9 @@ TYPES = {
 }
 
 
+GOLDEN_EVENTS = 256
+
+
 @dataclass(frozen=True, slots=True)
 class Examples:
     """Raw example events as columns: by path (`card.country`), plain Python values with None for null."""
@@ -39,12 +43,21 @@ class Examples:
         """Read a sequence of dictionaries, nested or with dotted keys, or a DataFrame with paths as column names."""
         if hasattr(events, "columns") and hasattr(events, "iloc"):
             columns = {str(name): [_plain(item) for item in events[name]] for name in events.columns}
-            return cls(columns, len(events))
+            return cls._some(columns, len(events))
         if isinstance(events, Sequence) and events and all(isinstance(event, Mapping) for event in events):
             rows = [dict(_flat(event)) for event in events]
             paths = dict.fromkeys(path for row in rows for path in row)
-            return cls({path: [_plain(row.get(path)) for row in rows] for path in paths}, len(rows))
+            return cls._some({path: [_plain(row.get(path)) for row in rows] for path in paths}, len(rows))
         raise PackError(f"events: a {type(events).__name__}; give example events as dictionaries or as a DataFrame")
+
+    @classmethod
+    def _some(cls, columns: Mapping[str, Sequence[Any]], count: int) -> Examples:
+        if not count:
+            raise PackError("events: there are none; give at least one example event, better some thousands")
+        for name in columns:
+            if re.search(r'["\\\x00-\x1f]', name):
+                raise PackError(f"events: field {name!r} has a quote, backslash or control character; rename it")
+        return cls(columns, count)
 
     def schema(
         self,
@@ -82,6 +95,25 @@ class Examples:
         """Return events as JSON with the schema's fields, as they would come from the topic."""
         return [msgspec.json.encode(self._event(schema, row)) for row in rows]
 
+    def golden_rows(self, schema: EventSchema) -> list[int]:
+        """Return rows of examples: evenly spread, and each field's least and greatest value, a null, every category.
+
+        At most eight rare categories a field, so that a field of many does not crowd out the rest.
+        """
+        chosen = dict.fromkeys(np.linspace(0, self.count - 1, min(GOLDEN_EVENTS, self.count)).astype(int).tolist())
+        for path in schema.fields:
+            column = self.columns[path]
+            present = [row for row, value in enumerate(column) if value is not None]
+            chosen |= dict.fromkeys([row for row, value in enumerate(column) if value is None][:1])
+            if not present or path in (schema.event_id, schema.event_time):
+                continue
+            if isinstance(column[present[0]], str):
+                firsts = {column[row]: row for row in reversed(present)}
+                chosen |= dict.fromkeys(list(firsts.values())[:8])
+            else:
+                chosen |= dict.fromkeys([min(present, key=column.__getitem__), max(present, key=column.__getitem__)])
+        return sorted(chosen)
+
     def _event(self, schema: EventSchema, row: int) -> dict[str, Any]:
         event: dict[str, Any] = {}
         for path in schema.fields:
@@ -101,8 +133,19 @@ class Examples:
         nullable = given.get("nullable", len(values) < self.count)
         if not nullable and len(values) < self.count:
             raise PackError(f"schema {name!r}: not nullable, but {self.count - len(values)} example events have null")
-        limits = given.get("range")
-        return Field(kind, nullable, None if limits is None else (float(limits[0]), float(limits[1])))
+        return Field(kind, nullable, _limits(name, kind, given.get("range")))
+
+
+def _limits(name: str, kind: FieldType, limits: Any) -> tuple[float, float] | None:
+    if limits is None:
+        return None
+    try:
+        low, high = map(float, limits)
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    if kind not in (FieldType.NUMBER, FieldType.INTEGER) or not -math.inf < low <= high < math.inf:
+        raise PackError(f"schema {name!r}: range {limits!r}; a number's range is [low, high], both finite")
+    return low, high
 
 
 def _infer(name: str, values: Sequence[Any], *, integer: bool) -> FieldType:

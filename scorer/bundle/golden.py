@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scorer.decide import Bands
+from scorer.decide import decide
 from scorer.errors import BundleError, GoldenError
-from scorer.records import Inputs, Records, Scores
+from scorer.records import Bands, Inputs, Records, Scores
 
 EVENTS, FEATURES = "golden.jsonl", "golden.npz"
 ULPS = 2
@@ -65,7 +65,7 @@ def as_records(values: Sequence[bytes]) -> Records:
 
 def write(directory: Path, values: Sequence[bytes], inputs: Inputs, scores: Scores, bands: Bands) -> None:
     """Write both files; string inputs are left out of `golden.npz`, since the events hold them already."""
-    names = [bands.names[at] for at in bands(scores).band.tolist()]
+    names = [bands.names[at] for at in decide(scores, bands).band.tolist()]
     lines = [
         msgspec.json.encode(GoldenEvent(msgspec.Raw(value), float(str(score)), name))
         for value, score, name in zip(values, scores.score, names, strict=True)
@@ -100,6 +100,9 @@ def check_features(golden: Golden, inputs: Inputs, where: Path, *, same_machine:
     by more than two units in the last place on another.
     """
     identical = True
+    numeric = {name for name, array in inputs.arrays.items() if array.dtype != object}
+    if numeric != golden.inputs.keys():
+        raise GoldenError(f"{where}: golden features of {sorted(golden.inputs)}, the model takes {sorted(numeric)}")
     for name, packed in golden.inputs.items():
         found = inputs.arrays[name]
         if found.dtype != packed.dtype or found.shape != packed.shape:
@@ -131,7 +134,7 @@ def check_scores(golden: Golden, scores: Scores, bands: Bands, tolerance: float,
             f"{where}: golden event {worst} scores {scores.score[worst]!s} here, {golden.scores[worst]!s} "
             f"when packed; the tolerance is {tolerance:g}: do not serve this bundle here, pack it anew"
         )
-    names = [bands.names[at] for at in bands(scores).band.tolist()]
+    names = [bands.names[at] for at in decide(scores, bands).band.tolist()]
     for at, (name, packed) in enumerate(zip(names, golden.decisions, strict=True)):
         near = np.abs(bands.edges - scores.score[at]).min() <= tolerance
         if name != packed and not near:

@@ -11,14 +11,13 @@ from scorer.bundle import golden
 from scorer.bundle.golden import Golden, Proof
 from scorer.bundle.manifest import NAME, Manifest, decode, digest, files_under
 from scorer.config.bands import check_bands
-from scorer.decide import Bands
 from scorer.decode import JsonDecoder
 from scorer.encode import Encoder, Origin
 from scorer.errors import BandsError, BundleError, GoldenError
 from scorer.infer.model import Model
 from scorer.infer.runtime import fingerprint
 from scorer.pipeline import Lane
-from scorer.records import Inputs
+from scorer.records import Bands, Inputs
 from scorer.transform import Transform
 
 OTHERWISE = "approve"
@@ -70,6 +69,9 @@ def load(path: str | Path) -> Bundle:
     manifest, sha256 = check_files(path)
     packed = golden.read(path)
     decoder, transform = JsonDecoder(manifest.events), Transform(manifest.plan)
+    read = {*transform.fields, manifest.events.event_id, manifest.events.event_time} - {None}
+    if unknown := read - manifest.events.fields.keys():
+        raise BundleError(f"{path / NAME}: reads fields that its events lack: {sorted(map(str, unknown))}; pack anew")
     inputs = golden_inputs(packed, decoder, transform, path)
     model = Model(path / "model", manifest.model, inputs.arrays)
     proof = _prove(path, manifest, packed, inputs, model)

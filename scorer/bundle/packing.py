@@ -18,20 +18,18 @@ from scorer.bundle.compile import Compiled, compile_preprocessor
 from scorer.bundle.examples import Examples
 from scorer.bundle.load import OTHERWISE, Bundle, load
 from scorer.config.bands import check_bands
-from scorer.decide import Bands
 from scorer.decode import EventSchema, JsonDecoder
 from scorer.errors import BandsError, PackError
 from scorer.infer import ModelSpec, ScoreKind, TensorSpec
 from scorer.infer.export import export
 from scorer.infer.model import Model, input_specs, load_saved_model, output_specs, signature_of
 from scorer.infer.runtime import fingerprint
-from scorer.records import Inputs, Rejection
+from scorer.records import Bands, Inputs, Rejection, Scores
 from scorer.transform import Feed, Matrix, Plan, Raw, Transform
 from scorer.transform.plan import Node, Numbers
 
 BATCH_SHAPE = 1024
 """Rows of every model call: a small network's call costs the same up to here, and a lone event pays 0.1 ms more."""
-GOLDEN_EVENTS = 256
 LIBRARIES = ("scorer", "tensorflow", "keras", "scikit-learn", "numpy")
 
 
@@ -153,9 +151,7 @@ class _Packer:
             raise PackError(f"batch_shape {shape}: the model takes {sorted(map(str, fixed)) or 'at least 1'} rows")
         self._spec = ModelSpec(self._signature, inputs, chosen, score, shape, positive_class)
 
-    def plan(
-        self, event_id: str | None, event_time: str | None, schema: Mapping[str, Mapping[str, Any]]
-    ) -> None:
+    def plan(self, event_id: str | None, event_time: str | None, schema: Mapping[str, Mapping[str, Any]]) -> None:
         """Compile the preprocessor, feed every input of the model, and infer the events' schema."""
         compiled = None
         if self._preprocessor is not None:
@@ -192,7 +188,7 @@ class _Packer:
 
     def prove(self, events: Any, bands: Mapping[str, float]) -> None:
         """Choose golden events, hold the plan against the preprocessor itself, and write what came out."""
-        rows = _golden_rows(self._examples, self._schema)
+        rows = self._examples.golden_rows(self._schema)
         values = self._examples.encode(self._schema, rows)
         columns, rejected = JsonDecoder(self._schema)(golden.as_records(values))
         self._refuse(rejected, rows)
@@ -200,8 +196,10 @@ class _Packer:
         self._refuse(rejected, rows)
         if self._preprocessor is not None:
             self._check_parity(events, rows, inputs)
-        scores, rejected = Model(self._room / "model", self._spec, inputs.arrays)(inputs)
+        model = Model(self._room / "model", self._spec, inputs.arrays)
+        scores, rejected = model(inputs)
         self._refuse(rejected, rows)
+        _check_independence(model, inputs, scores)
         golden.write(self._room, values, inputs, scores, Bands.of(bands, OTHERWISE))
 
     def seal(self, name: str, version: str, bands: Mapping[str, float], tolerance: float) -> None:
@@ -259,6 +257,18 @@ class _Packer:
         return np.asarray(result.toarray() if hasattr(result, "toarray") else result)
 
 
+def _check_independence(model: Model, inputs: Inputs, scores: Scores) -> None:
+    """Score the golden events in other company: an event's score may depend on nothing but the event."""
+    others = np.roll(np.arange(len(inputs.rows))[::-1], len(inputs.rows) // 3)
+    for half in np.array_split(others, 2):
+        again, _ = model(Inputs(inputs.rows[half], {name: array[half] for name, array in inputs.arrays.items()}))
+        if again.score.tobytes() != scores.score[half].tobytes():
+            raise PackError(
+                "model: an event's score depends on the events that share its batch, so that no replay could repeat "
+                "it; is a layer in training mode, or does the model average over the batch?"
+            )
+
+
 def _frame(cells: Sequence[Sequence[Any]], names: Sequence[str]) -> Any:
     try:
         import pandas as pd
@@ -275,25 +285,3 @@ def _check_output(name: str, tensor: TensorSpec, positive_class: int | None) -> 
         raise PackError(f"model output {name!r} has {width} columns; say score='softmax' and positive_class=…")
     if positive_class is not None and not 0 <= positive_class < (width or positive_class + 1):
         raise PackError(f"model output {name!r} has {width} columns; positive_class {positive_class} is none of them")
-
-
-def _golden_rows(examples: Examples, schema: EventSchema) -> list[int]:
-    """Return rows of examples: evenly spread, and each field's least and greatest value, a null, and every category.
-
-    At most eight rare categories a field, so that a field of many does not crowd out the rest.
-    """
-    if not examples.count:
-        raise PackError("events: there are none; give at least one example event, better some thousands")
-    chosen = dict.fromkeys(np.linspace(0, examples.count - 1, min(GOLDEN_EVENTS, examples.count)).astype(int).tolist())
-    for path in schema.fields:
-        column = examples.columns[path]
-        present = [row for row, value in enumerate(column) if value is not None]
-        chosen |= dict.fromkeys([row for row, value in enumerate(column) if value is None][:1])
-        if not present or path in (schema.event_id, schema.event_time):
-            continue
-        if isinstance(column[present[0]], str):
-            firsts = {column[row]: row for row in reversed(present)}
-            chosen |= dict.fromkeys(list(firsts.values())[:8])
-        else:
-            chosen |= dict.fromkeys([min(present, key=column.__getitem__), max(present, key=column.__getitem__)])
-    return sorted(chosen)

@@ -177,7 +177,7 @@ def _lane(setting: Setting) -> tuple[Lane, Making]:
         otherwise=setting.otherwise,
         max_bytes=int(setting.kafka.get("message.max.bytes", 1_000_000)),
     )
-    return lane, Making(loaded.manifest.name, loaded.manifest.version, loaded.sha256, lane.decide.version)
+    return lane, Making(loaded.manifest.name, loaded.manifest.version, loaded.sha256, lane.bands.version)
 
 
 def _print(report: Report, file: Path, not_compared: str, *, as_json: bool) -> None:

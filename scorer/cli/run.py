@@ -154,14 +154,14 @@ def _lanes(settings: Settings, telemetry: Telemetry) -> Mapping[str, Lane]:
             otherwise=topic.otherwise,
             max_bytes=int(settings.kafka.get("message.max.bytes", 1_000_000)),
         )
-        bands = dict(zip(lane.decide.names[1:], lane.decide.edges[1:].tolist(), strict=True))
+        bands = dict(zip(lane.bands.names[1:], lane.bands.edges[1:].tolist(), strict=True))
         telemetry.tell(
             BundleLoaded(
                 name,
                 loaded.manifest.name,
                 loaded.manifest.version,
                 loaded.sha256,
-                lane.decide.version,
+                lane.bands.version,
                 bands,
                 topic.otherwise,
             )
@@ -185,9 +185,7 @@ def _sink(settings: Settings, identity: Identity, hear: Callable[[Trouble], None
         ) from fault
 
 
-def _delivery(
-    settings: Settings, sink: Sink, source: Source, telemetry: Telemetry, stopping: Event
-) -> Delivery:
+def _delivery(settings: Settings, sink: Sink, source: Source, telemetry: Telemetry, stopping: Event) -> Delivery:
     from scorer.config import Delivery as Mode
     from scorer.service.delivery import AtLeastOnce, ExactlyOnce, Renewals
     from scorer.telemetry.facts import ProducerRenewed
@@ -209,4 +207,3 @@ def _hearing(telemetry: Telemetry) -> Callable[[Trouble], None]:
         telemetry.tell(BrokerTrouble(Client(trouble.client), trouble.code, trouble.message))
 
     return hear
-

@@ -43,7 +43,7 @@ def check_bands(bands: Mapping[str, object], where: str, *, otherwise: str = "ap
 
 def _rounded(edge: object) -> np.float32 | None:
     """Return the edge as scores are compared with it, or None where it is no number strictly inside (0, 1)."""
-    if isinstance(edge, bool) or not isinstance(edge, int | float) or not 0 < edge < 1:
+    if isinstance(edge, bool) or not isinstance(edge, int | float | np.floating) or not 0 < edge < 1:
         return None
     rounded = np.float32(edge)
     return rounded if 0 < rounded < 1 else None

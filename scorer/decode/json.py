@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import reduce
 from operator import attrgetter
 from typing import Annotated, Any, cast
 
@@ -26,8 +27,10 @@ MAX_MESSAGE = 300
 """Characters of a rejection's message: field names come from outside and may be of any length."""
 
 _DTYPES = {FieldType.NUMBER: np.float64, FieldType.INTEGER: np.int64, FieldType.BOOLEAN: np.bool_}
-_PATH = re.compile(r" - at `(\$[^`]*)`$")
-_MISSING = re.compile(r"^Object missing required field `([^`]*)`")
+_PATH = re.compile(r" - at `(\$.*)`$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(.*)`$", re.DOTALL)
+_OUTSIDE = re.compile(r"^(Number|Integer value) out of range|^Expected (?!.*, got `)", re.DOTALL)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class JsonDecoder:
@@ -41,7 +44,7 @@ class JsonDecoder:
         self.schema = schema
         root = _Branch.of(_bounded(schema))
         self._decode = msgspec.json.Decoder(root.struct("Event")).decode
-        self._getters = {path: attrgetter(root.attribute(path)) for path in schema.fields}
+        self._getters = {path: root.getter(path) for path in schema.fields}
 
     def __call__(self, records: Records) -> tuple[Columns, list[Rejection]]:
         """Decode a batch; the columns' rows are those of `records` that are sound."""
@@ -75,9 +78,7 @@ class JsonDecoder:
             return [encode(records.coordinate(row)) for row in rows.tolist()]
         return list(map(encode, map(self._getters[self.schema.event_id], events)))
 
-    def _times(
-        self, records: Records, rows: NDArray[np.intp], values: dict[str, NDArray[Any]]
-    ) -> NDArray[np.int64]:
+    def _times(self, records: Records, rows: NDArray[np.intp], values: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
         stamps = np.fromiter(records.timestamps, np.int64, len(records))[rows]
         if self.schema.event_time is None:
             return stamps
@@ -111,6 +112,8 @@ class _Branch:
             for parent in parents:
                 inner = branch.children.setdefault(parent, cls())
                 branch = cls._object(inner, path)
+            if any(character in path for character in '"\\') or not path.isprintable():
+                raise BundleError(f"event field {path!r}: JSON would escape its name, which cannot be read; rename it")
             if name in branch.children:
                 raise BundleError(f"event field {path!r} is both a value and an object; a field is one or the other")
             branch.children[name] = (spec, path == schema.event_id)
@@ -130,8 +133,8 @@ class _Branch:
             rename[f"f{number}"] = key
             if isinstance(child, _Branch):
                 inner = child.struct(f"{name}_{number}")
-                default = msgspec.field(default_factory=inner) if child.nullable else msgspec.field()
-                fields.append((f"f{number}", inner, default))
+                entry = (inner | None, None) if child.nullable else (inner, msgspec.field())
+                fields.append((f"f{number}", *entry))
             else:
                 spec, is_id = child
                 annotation = _annotation(spec, is_id=is_id)
@@ -141,17 +144,24 @@ class _Branch:
 
     @property
     def nullable(self) -> bool:
-        """An object may be absent where everything in it may be."""
+        """An object may be null or absent where everything in it may be."""
         return all(c.nullable if isinstance(c, _Branch) else c[0].nullable for c in self.children.values())
 
-    def attribute(self, path: str) -> str:
-        """Return the dotted attribute of a path in the Struct."""
-        branch, steps = self, []
+    def getter(self, path: str) -> Callable[[Any], Any]:
+        """Return what fetches the value at a path from the Struct; inside an object that is null, every value is."""
+        branch, steps, nullable = self, [], False
         for key in path.split("."):
             steps.append(f"f{list(branch.children).index(key)}")
             child = branch.children[key]
-            branch = child if isinstance(child, _Branch) else branch
-        return ".".join(steps)
+            if isinstance(child, _Branch):
+                branch, nullable = child, nullable or child.nullable
+        if not nullable:
+            return attrgetter(".".join(steps))
+        return lambda event: reduce(_within, steps, event)
+
+
+def _within(inner: Any, step: str) -> Any:
+    return None if inner is None else getattr(inner, step)
 
 
 def _annotation(field: Field, *, is_id: bool) -> Any:
@@ -184,7 +194,7 @@ def _column(field: Field, values: Iterator[Any], count: int) -> NDArray[Any]:
 def _milliseconds(moment: datetime | None) -> float:
     if moment is None:
         return np.nan
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
+    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _rejection(row: int, value: bytes | None, error: Exception) -> Rejection:
@@ -206,5 +216,4 @@ def _rejection(row: int, value: bytes | None, error: Exception) -> Rejection:
     missing = _MISSING.match(said)
     if missing:
         return rejected(Reason.MISSING_FIELD, said, f"{path}.{missing.group(1)}")
-    outside = "got" not in said
-    return rejected(Reason.OUT_OF_RANGE if outside else Reason.WRONG_TYPE, said, path)
+    return rejected(Reason.OUT_OF_RANGE if _OUTSIDE.match(said) else Reason.WRONG_TYPE, said, path)

@@ -45,7 +45,8 @@ def _export_keras(model: Any, directory: Path, *, text: Mapping[str, Any]) -> No
 
     def call(tensors: Mapping[str, Any]) -> dict[str, Any]:
         flat = [tensors[name] for name in names]
-        result = model(flat[0] if sequential else tf.keras.tree.pack_sequence_as(model.input, flat), training=False)
+        given = flat[0] if sequential else tf.keras.tree.pack_sequence_as(model.input, flat)
+        result = model(given, training=False)
         return dict(zip(outputs, tf.nest.flatten(result), strict=True))
 
     _archive(call, specs, directory, tracked=[model], text=text)
@@ -64,9 +65,7 @@ def _export_saved_model(source: Path, directory: Path, *, signature: str, text: 
     return "serving_default"
 
 
-def _archive(
-    call: Any, specs: dict[str, Any], directory: Path, *, tracked: list[Any], text: Mapping[str, Any]
-) -> None:
+def _archive(call: Any, specs: dict[str, Any], directory: Path, *, tracked: list[Any], text: Mapping[str, Any]) -> None:
     tf = tensorflow()
     fed = _fed_by(text, list(specs))
     outer = {name: spec for name, spec in specs.items() if name not in fed.values()}

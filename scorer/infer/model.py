@@ -56,6 +56,9 @@ class Model:
             raise BundleError(f"{directory}: signature {spec.signature!r} takes {found}, the bundle says {spec.inputs}")
         if spec.output not in signature.structured_outputs:
             raise BundleError(f"{directory}: signature {spec.signature!r} has no output {spec.output!r}")
+        shape = signature.structured_outputs[spec.output].shape
+        if shape.rank == 2 and shape[1] is not None and (spec.positive_class or 0) >= shape[1]:
+            raise BundleError(f"{directory}: output {spec.output!r} has no column {spec.positive_class}")
         self.spec = spec
         self._loaded = loaded  # the signature borrows its variables
         self._signature = signature
@@ -96,7 +99,7 @@ class Model:
                 self._score(arrays, middle, stop, sheet)
                 return
             self._prove_alive(error)
-            sheet.failed[start] = str(error).splitlines()[0][:300]
+            sheet.failed[start] = _said(error)
             sheet.score[start] = sheet.log_odds[start] = np.nan
             return
         sheet.score[start:stop], sheet.log_odds[start:stop] = score_of(output, self.spec)
@@ -110,6 +113,12 @@ class Model:
                 f"the model fails on every event, its own golden row too: {error}; "
                 "nothing was dead-lettered, check the bundle with `scorer check`"
             ) from error
+
+
+def _said(error: Exception) -> str:
+    """Return what TensorFlow says of a failed call, on one line: its first line is often a mere heading."""
+    text = " ".join(line.strip() for line in str(error).splitlines() if line.strip() != "Graph execution error:")
+    return text[:300]
 
 
 def load_saved_model(directory: Path) -> Any:

@@ -20,12 +20,14 @@ THREADS = 1
 def tensorflow() -> Any:
     """Import TensorFlow, quiet and with its threads set; a process that already uses it keeps its own threads."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _silence():
+    with _silence(), _without_keras():
         import tensorflow as tf
 
     with contextlib.suppress(RuntimeError):  # the context exists: this process trains
         tf.config.threading.set_intra_op_parallelism_threads(THREADS)
         tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    # Fused kernels give other last bits than Keras itself, and make a plausible score of a NaN: their ReLU drops it.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
     return tf
 
 
@@ -44,6 +46,21 @@ def _silence() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def _without_keras() -> Iterator[None]:
+    """Keep TensorFlow from importing Keras, and with it scikit-learn and pandas: serving needs none of them.
+
+    That is 140 MB and a second or more. `tf.keras` is still imported when it is first used.
+    """
+    blocked = [name for name in ("keras", "tf_keras") if name not in sys.modules]
+    sys.modules |= dict.fromkeys(blocked)  # type: ignore[arg-type]  # None makes an import fail
+    try:
+        yield
+    finally:
+        for name in blocked:
+            del sys.modules[name]
 
 
 def fingerprint() -> dict[str, str]:

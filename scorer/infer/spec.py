@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 
 class ScoreKind(StrEnum):
@@ -33,5 +35,5 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inputs: dict[str, TensorSpec]
     output: str
     score: ScoreKind
-    batch_shape: int
-    positive_class: int | None = None
+    batch_shape: Annotated[int, Meta(ge=1, le=1_048_576)]
+    positive_class: Annotated[int, Meta(ge=0)] | None = None

@@ -174,9 +174,7 @@ class Recorded:
         # A code too many is cut to 8 bits here, and refused at the end of the batch.
         codes[place] = self._code_of.setdefault(decision.decision, len(self._code_of) + 1) & MOST_KINDS
         self._scores[decision.partition][place] = decision.score
-        self._makings[
-            decision.model, decision.model_version, decision.bundle_sha256, decision.thresholds_version
-        ] += 1
+        self._makings[decision.model, decision.model_version, decision.bundle_sha256, decision.thresholds_version] += 1
         self.events += 1
 
 

@@ -71,7 +71,7 @@ def replay_slice(
 
     Raises SelectionError for a slice without records, ModelFailedError for a broken model.
     """
-    tally = Tally(lane.topic, selected, making, lane.decide.names, recorded)
+    tally = Tally(lane.topic, selected, making, lane.bands.names, recorded)
     for records in watch(past.read(lane.topic, selected, BATCH), "replay", selected):
         outcome = process(records, lane, clock, clock())
         tally.add(outcome)

@@ -148,7 +148,7 @@ class Service:
         return committed
 
     def _fact(self, outcome: Outcome, delivery: float) -> BatchSettled:
-        names = self._lanes[outcome.records.topic].decide.names
+        names = self._lanes[outcome.records.topic].bands.names
         counts = np.bincount(outcome.decisions.band, minlength=len(names)).tolist()
         stamps = np.fromiter(outcome.records.timestamps, np.float64, len(outcome.records))
         return BatchSettled(

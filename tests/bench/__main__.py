@@ -116,6 +116,7 @@ class Bench:
 
     def _await_member(self, group: str, process: subprocess.Popen[bytes]) -> None:
         """Wait until the group's one member has its partitions."""
+
         def assigned() -> bool:
             found = self._admin.describe_consumer_groups([group])[group].result()
             return any(len(member.assignment.topic_partitions) == PARTITIONS for member in found.members)
@@ -123,12 +124,14 @@ class Bench:
         self._await(lambda: _quietly(assigned), process)
 
     def _fill(self, topic: str) -> None:
-        producer = Producer({
-            "bootstrap.servers": self._broker.bootstrap,
-            "queue.buffering.max.messages": len(self._events) + 1,
-            "linger.ms": 50,
-            "batch.size": 1_000_000,
-        })
+        producer = Producer(
+            {
+                "bootstrap.servers": self._broker.bootstrap,
+                "queue.buffering.max.messages": len(self._events) + 1,
+                "linger.ms": 50,
+                "batch.size": 1_000_000,
+            }
+        )
         messages = [{"value": value, "key": b"%d" % (number % 997)} for number, value in enumerate(self._events)]
         producer.produce_batch(topic, messages)
         if producer.flush(120):

@@ -46,7 +46,11 @@ class World(Protocol):
     def sink(self, instance: str = "0", *, transactional: bool = True) -> Sink: ...
     def establish(self) -> None: ...
     def produce(
-        self, *values: bytes | None, partition: int = 0, key: bytes | None = None, headers: Sequence[Header] = (),
+        self,
+        *values: bytes | None,
+        partition: int = 0,
+        key: bytes | None = None,
+        headers: Sequence[Header] = (),
         timestamp: int = 1_542_672_000_000,
     ) -> None: ...
     def produce_unreadable_header(self) -> None: ...
@@ -81,7 +85,11 @@ class MemoryWorld:
         self.broker.establish("group", self.input)
 
     def produce(
-        self, *values: bytes | None, partition: int = 0, key: bytes | None = None, headers: Sequence[Header] = (),
+        self,
+        *values: bytes | None,
+        partition: int = 0,
+        key: bytes | None = None,
+        headers: Sequence[Header] = (),
         timestamp: int = 1_542_672_000_000,
     ) -> None:
         for value in values:
@@ -151,7 +159,11 @@ class KafkaWorld:
         assert self.cluster.establish([self.input], "earliest") == [self.input]
 
     def produce(
-        self, *values: bytes | None, partition: int = 0, key: bytes | None = None, headers: Sequence[Header] = (),
+        self,
+        *values: bytes | None,
+        partition: int = 0,
+        key: bytes | None = None,
+        headers: Sequence[Header] = (),
         timestamp: int = 1_542_672_000_000,
     ) -> None:
         for value in values:
@@ -164,10 +176,16 @@ class KafkaWorld:
         produce_raw(self._bootstrap["bootstrap.servers"], self.input, b"value", (b"\xff", b"content"))
 
     def read(self, topic: str, *, settled: bool = True) -> list[Seen]:
-        reader = Consumer({
-            **self._bootstrap, "group.id": "reader", "enable.partition.eof": True, "enable.auto.commit": False,
-            "isolation.level": "read_committed", "fetch.wait.max.ms": 20,
-        })
+        reader = Consumer(
+            {
+                **self._bootstrap,
+                "group.id": "reader",
+                "enable.partition.eof": True,
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 20,
+            }
+        )
         if settled:  # the markers that end a transaction are written just after its commit is answered
             until(lambda: self._end(topic, Isolation.READ_COMMITTED) == self._end(topic, Isolation.READ_UNCOMMITTED))
         reader.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])

@@ -269,9 +269,9 @@ def test_a_topics_bands_override_the_bundles(cards: Bundle) -> None:
     own = cards.lane("t", **names)
     other = cards.lane("t", **names, bands={"stop": 0.7}, otherwise="pass")
 
-    assert own.decide.names == ("approve", "review", "block")
-    assert other.decide.names == ("pass", "stop")
-    assert own.decide.version != other.decide.version
+    assert own.bands.names == ("approve", "review", "block")
+    assert other.bands.names == ("pass", "stop")
+    assert own.bands.version != other.bands.version
     with pytest.raises(BandsError, match="stop"):
         cards.lane("t", **names, bands={"block": 0.7, "stop": 0.6})
 

@@ -170,7 +170,7 @@ def test_a_bands_edge_may_be_any_real_number(trained: Trained, tmp_path: Path) -
     """Thresholds come out of NumPy as often as out of somebody's head."""
     bundle = pack_cards(trained, tmp_path / "bundle", bands={"review": np.float32(0.4), "block": np.float64(0.6)})
 
-    assert bundle.lane("t", group="g", decisions="d", dead_letters="q").decide.names == ("approve", "review", "block")
+    assert bundle.lane("t", group="g", decisions="d", dead_letters="q").bands.names == ("approve", "review", "block")
 
 
 @pytest.mark.parametrize("name", ['say "hi"', "back\\slash", "tab\t"])

@@ -128,15 +128,21 @@ class Progress:
     """What a group has committed of a topic; it joins nothing."""
 
     def __init__(self, bootstrap: str, topics: Topics) -> None:
-        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": topics.group})
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": topics.group,
+                "coordinator.query.interval.ms": 1000,  # a new cluster has none yet, and the client asks rarely
+            }
+        )
         self._partitions = [TopicPartition(topics.source, number) for number in range(PARTITIONS)]
 
     def __call__(self) -> int:
         """Return the number of records settled; a coordinator that is still finding itself has settled none."""
         try:
-            return sum(max(tp.offset, 0) for tp in self._consumer.committed(self._partitions, 30))
+            return sum(max(tp.offset, 0) for tp in self._consumer.committed(self._partitions, 5))
         except KafkaException as error:
-            if error.args[0].code() != KafkaError.NOT_COORDINATOR and not error.args[0].retriable():
+            if error.args[0].code() not in (KafkaError.NOT_COORDINATOR, KafkaError._TIMED_OUT):
                 raise
             return 0
 

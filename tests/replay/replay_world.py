@@ -164,7 +164,7 @@ def lane_of(world: World, bundle: Bundle, bands: Mapping[str, float] | None = No
 
 def making_of(bundle: Bundle, lane: Lane) -> Making:
     """Return what decisions of a lane say of their making."""
-    return Making(bundle.manifest.name, bundle.manifest.version, bundle.sha256, lane.decide.version)
+    return Making(bundle.manifest.name, bundle.manifest.version, bundle.sha256, lane.bands.version)
 
 
 def silent(batches: Iterable[Records], what: str, selected: Mapping[int, range]) -> Iterable[Records]:

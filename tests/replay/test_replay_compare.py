@@ -24,13 +24,15 @@ LONE_BIT = float(np.nextafter(np.float32(0.3), np.float32(1)))
 def record(partition: int, offset: int, score: float, decision: str, /, **changes: object) -> bytes:
     """Build a decision record as `encode` writes it, in what a replay reads of it."""
     made = {"topic": "t", "partition": partition, "offset": offset, "score": score, "decision": decision}
-    return json.dumps({
-        "decision_id": f"t-{partition}-{offset}",
-        **made,
-        **MADE_HERE,
-        "metrics": {"batch_events": 1},
-        **changes,
-    }).encode()
+    return json.dumps(
+        {
+            "decision_id": f"t-{partition}-{offset}",
+            **made,
+            **MADE_HERE,
+            "metrics": {"batch_events": 1},
+            **changes,
+        }
+    ).encode()
 
 
 def recorded(*values: bytes | None) -> Recorded:
@@ -89,7 +91,9 @@ def test_changed_decisions_are_counted_from_which_to_which() -> None:
     assert made is not None
     assert made.changed == 2
     assert [cell for cell in made.matrix if cell.events] == [
-        Cell("hold", "approve", 1), Cell("hold", "block", 1), Cell("approve", "approve", 1)
+        Cell("hold", "approve", 1),
+        Cell("hold", "block", 1),
+        Cell("approve", "approve", 1),
     ]
 
 

@@ -125,9 +125,7 @@ def test_other_batches_give_the_same_bits(world: World, card_bundle: Bundle, pas
     assert comparison.changed == 0
 
 
-def test_other_bands_flip_the_decisions_between_the_edges(
-    world: World, card_bundle: Bundle, past: SliceReader
-) -> None:
+def test_other_bands_flip_the_decisions_between_the_edges(world: World, card_bundle: Bundle, past: SliceReader) -> None:
     """Only decisions whose score lies between an old and a new edge change, and no score does."""
     _, _, before = replayed(past, world, card_bundle)
     scores = np.array([score for score, _ in before.values()], np.int32).view(np.float32)
@@ -204,9 +202,7 @@ def test_an_open_transaction_keeps_nobody_waiting(world: World, past: SliceReade
 def test_a_replay_that_gets_nothing_gives_up(world: World) -> None:
     """Offsets that nobody has written yet are waited for a bounded time, then told with the position."""
     ticks = itertools.count(0.0, 5.0)
-    with closing(
-        SliceReader({"bootstrap.servers": world.bootstrap}, clock=lambda: next(ticks), patience=20.0)
-    ) as past:
+    with closing(SliceReader({"bootstrap.servers": world.bootstrap}, clock=lambda: next(ticks), patience=20.0)) as past:
         stop = past.extent(world.topic)[0].stop + 3
         with pytest.raises(BrokerError, match=rf"no record came for 20 s.*{world.topic}-0 at \d+ of {stop}"):
             list(past.read(world.topic, {0: range(stop)}, 4096))

@@ -50,10 +50,7 @@ def test_a_line_tells_of_progress_every_five_seconds() -> None:
     batches = [batch(10, 11), batch(12, 14), batch(17), batch(3, partition=1)]
     watcher = Watcher(stream, lambda: next(ticks))
     assert list(watcher(batches, "replay", {0: range(10, 20), 1: range(10)})) == batches
-    assert stream.getvalue() == (
-        "replay: 5 of 20 offsets, 1 a second\n"
-        "replay: 12 of 20 offsets, 1 a second\n"
-    )
+    assert stream.getvalue() == ("replay: 5 of 20 offsets, 1 a second\nreplay: 12 of 20 offsets, 1 a second\n")
 
 
 def test_a_terminal_gets_a_bar_that_ends_full() -> None:

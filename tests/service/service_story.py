@@ -11,11 +11,10 @@ import msgspec
 import numpy as np
 
 from scorer.broker.memory import MemoryBroker, MemorySink, MemorySource
-from scorer.decide import Bands
 from scorer.encode import Encoder, Origin
 from scorer.errors import Reason, Stage
 from scorer.pipeline import Lane
-from scorer.records import Columns, Inputs, Partition, Records, Rejection, Scores
+from scorer.records import Bands, Columns, Inputs, Partition, Records, Rejection, Scores
 from scorer.service.batcher import Batcher
 from scorer.service.delivery import AtLeastOnce, ExactlyOnce, Renewals
 from scorer.service.loop import Clocks, Service

@@ -41,11 +41,13 @@ class SliceReader:
         self._patience = patience
         self._troubles: list[Trouble] = []
         self._cluster = Cluster(properties, READER)
-        self._consumer = Consumer({
-            **consumer_properties(properties, READER),
-            "enable.partition.eof": True,
-            "error_cb": error_callback("replay", self._note),
-        })
+        self._consumer = Consumer(
+            {
+                **consumer_properties(properties, READER),
+                "enable.partition.eof": True,
+                "error_cb": error_callback("replay", self._note),
+            }
+        )
 
     def extent(self, topic: str) -> dict[int, range]:
         """Return the offsets that each partition holds now, up to its last stable offset.

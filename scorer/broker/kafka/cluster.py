@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -23,6 +24,15 @@ from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, Topi
 
 REACH_TIMEOUT = 10.0
 """Seconds to wait for the first answer of a broker."""
+COORDINATOR_PAUSE = 0.5
+Answer = TypeVar("Answer")
+COORDINATING = frozenset(
+    {
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
 REQUEST_TIMEOUT = 30.0
 """Seconds for an administrative request once a broker has answered."""
 
@@ -88,14 +98,17 @@ class Cluster:
         partitions = self.reach()
         for topic in topics:
             positions = [TopicPartition(topic, number) for number in range(partitions[topic])]
-            committed = self._consumer.committed(positions, REQUEST_TIMEOUT)
+            try:
+                committed = self._coordinated(partial(self._consumer.committed, positions, REQUEST_TIMEOUT))
+            except KafkaException as error:
+                raise BrokerError(f"{topic}: committed offsets cannot be asked for: {error.args[0].str()}") from error
             if any(position.offset != OFFSET_INVALID for position in committed):
                 continue
             for position in positions:
                 low, high = self._consumer.get_watermark_offsets(position, REQUEST_TIMEOUT)
                 position.offset = low if start == "earliest" else high
             try:
-                self._consumer.commit(offsets=positions, asynchronous=False)
+                self._coordinated(partial(self._consumer.commit, offsets=positions, asynchronous=False))
             except KafkaException as error:
                 if error.args[0].code() not in {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION}:
                     raise BrokerError(f"{topic}: first offsets cannot be committed: {error.args[0].str()}") from error
@@ -123,15 +136,29 @@ class Cluster:
         self._consumer.close()
 
     def _twin(self) -> str | None:
-        future = self._admin.describe_consumer_groups([self._identity.group], request_timeout=REQUEST_TIMEOUT)
         try:
-            group = future[self._identity.group].result()
+            group = self._coordinated(self._described)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return None
-            raise BrokerError(f"group {self._identity.group}: cannot be described: {error.args[0].str()}") from error
+            raise BrokerError(f"group {self._identity.group}: cannot be described: {error.args[0].name()}") from error
         hosts = [member.host for member in group.members if member.client_id == self._identity.client_id]
         return hosts[0] if hosts else None
+
+    def _described(self) -> Any:
+        name = self._identity.group
+        return self._admin.describe_consumer_groups([name], request_timeout=REQUEST_TIMEOUT)[name].result()
+
+    def _coordinated(self, ask: Callable[[], Answer]) -> Answer:
+        """Ask again while the group has no coordinator: a new cluster makes one for the first who asks."""
+        for _ in range(int(REQUEST_TIMEOUT / COORDINATOR_PAUSE)):
+            try:
+                return ask()
+            except KafkaException as error:
+                if error.args[0].code() not in COORDINATING:
+                    raise
+            self._admin.poll(COORDINATOR_PAUSE)
+        return ask()
 
     def _wait_for(self, topic: str) -> int:
         """Return a new topic's number of partitions, once every broker's metadata show it."""

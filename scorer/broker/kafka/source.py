@@ -16,14 +16,16 @@ from scorer.records import Offsets, Partition
 
 COMMITTED_TIMEOUT = 30.0
 """Seconds to ask the group's coordinator for committed offsets; it may just be moving."""
-STALE = frozenset({
-    KafkaError.ILLEGAL_GENERATION,
-    KafkaError.UNKNOWN_MEMBER_ID,
-    KafkaError.REBALANCE_IN_PROGRESS,
-    KafkaError.STALE_MEMBER_EPOCH,
-    KafkaError._STATE,
-    KafkaError._NO_OFFSET,
-})
+STALE = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError._STATE,
+        KafkaError._NO_OFFSET,
+    }
+)
 """A commit refused because the group has moved on."""
 OFFSET_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._NO_OFFSET, KafkaError.OFFSET_OUT_OF_RANGE})
 TOPIC_GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
@@ -168,4 +170,3 @@ class KafkaSource:
 
 def _positions(offsets: Offsets) -> list[TopicPartition]:
     return [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
-
