@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scorer.decide import decide
 from scorer.encode import MAX_DECISION, OVERHEAD, Encoder, Origin, Timing
 from scorer.errors import Reason, Stage
 from scorer.records import Bands, Columns, Header, Letter, Records, Rejection, Scores
