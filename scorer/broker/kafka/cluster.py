@@ -94,26 +94,8 @@ class Cluster:
         committed offset, and a missing one is an error. The group must have no member yet; a commit without
         membership is refused otherwise, and then whoever is there has done this already.
         """
-        established = []
         partitions = self.reach()
-        for topic in topics:
-            positions = [TopicPartition(topic, number) for number in range(partitions[topic])]
-            try:
-                committed = self._coordinated(partial(self._consumer.committed, positions, REQUEST_TIMEOUT))
-            except KafkaException as error:
-                raise BrokerError(f"{topic}: committed offsets cannot be asked for: {error.args[0].str()}") from error
-            if any(position.offset != OFFSET_INVALID for position in committed):
-                continue
-            for position in positions:
-                low, high = self._consumer.get_watermark_offsets(position, REQUEST_TIMEOUT)
-                position.offset = low if start == "earliest" else high
-            try:
-                self._coordinated(partial(self._consumer.commit, offsets=positions, asynchronous=False))
-            except KafkaException as error:
-                if error.args[0].code() not in {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION}:
-                    raise BrokerError(f"{topic}: first offsets cannot be committed: {error.args[0].str()}") from error
-            established.append(topic)
-        return established
+        return [topic for topic in topics if self._establish(topic, partitions[topic], start)]
 
     def refuse_twin(self, pause: Callable[[float], Any]) -> None:
         """Wait until no member of the group carries this scorer's name; raises FencedError if one stays.
@@ -134,6 +116,22 @@ class Cluster:
     def close(self) -> None:
         """Disconnect."""
         self._consumer.close()
+
+    def _establish(self, topic: str, count: int, start: str) -> bool:
+        positions = [TopicPartition(topic, number) for number in range(count)]
+        try:
+            committed = self._coordinated(partial(self._consumer.committed, positions, REQUEST_TIMEOUT))
+            if any(position.offset != OFFSET_INVALID for position in committed):
+                return False
+            for position in positions:
+                low, high = self._consumer.get_watermark_offsets(position, REQUEST_TIMEOUT)
+                position.offset = low if start == "earliest" else high
+            self._coordinated(partial(self._consumer.commit, offsets=positions, asynchronous=False))
+        except KafkaException as error:
+            if error.args[0].code() in {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION}:
+                return False  # there is a member, so this was done before it joined
+            raise BrokerError(f"{topic}: first offsets cannot be committed: {error.args[0].str()}") from error
+        return True
 
     def _twin(self) -> str | None:
         try:
