@@ -127,7 +127,7 @@ def test_scikit_learn_is_for_packing_only() -> None:
     """No module that loads or serves a bundle imports it, not even later."""
     found = {m for m in trees() if any(name.split(".")[0] == "sklearn" for name in imports(m)) and room(m) != "demo"}
 
-    assert found <= {"scorer.bundle.packing", "scorer.bundle.compile"}
+    assert found <= {"scorer.bundle.packing", "scorer.bundle.compile", "scorer.bundle.judging"}
 
 
 def test_nothing_that_could_run_a_files_code_is_imported() -> None:

@@ -1,7 +1,8 @@
 """The artefact: model + preprocessing + thresholds + proof in one directory, verified whenever it is loaded.
 
-`packing` makes one from what training left (`pack`), with `examples` reading the events and `compile` the fitted
-preprocessor; `manifest` is its table of contents; `golden` its proof; `load` opens it.
+`packing` makes one from what training left (`pack`): `examples` reads the events, `compile` the fitted preprocessor,
+`feeds` ties both to the model's inputs, `judging` holds scores against labels. `manifest` is its table of contents,
+`golden` its proof; `load` opens it.
 """
 
 from __future__ import annotations

@@ -24,6 +24,29 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
+class BandFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """At and above a band's edge: the share of all events, of these the positive, of all positives those in here."""
+
+    share: float
+    precision: float
+    recall: float
+
+
+class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """On so many labelled examples, which the model may have been trained on: all figures in [0, 1].
+
+    `calibration_error` is the expected calibration error over 15 bins of equal width (Naeini et al., 2015): the
+    difference between mean score and share of positives of each bin, weighted by its events.
+    """
+
+    events: int
+    positives: int
+    roc_auc: float
+    average_precision: float
+    calibration_error: float
+    bands: dict[str, BandFigures]
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The contents of `bundle.json`.
 
@@ -43,6 +66,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     bands: dict[str, float]
     tolerance: float
     files: list[File]
+    figures: Figures | None = None
 
 
 def encode(manifest: Manifest) -> bytes:

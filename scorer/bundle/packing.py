@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,18 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer.bundle import golden, manifest
-from scorer.bundle.compile import Compiled, compile_preprocessor
+from scorer.bundle.compile import compile_preprocessor
 from scorer.bundle.examples import Examples
+from scorer.bundle.feeds import check_output, feed_for
+from scorer.bundle.judging import measure
 from scorer.bundle.load import OTHERWISE, Bundle, load
 from scorer.config.bands import check_bands
 from scorer.decode import EventSchema, JsonDecoder
 from scorer.errors import BandsError, PackError
-from scorer.infer import ModelSpec, ScoreKind, TensorSpec
+from scorer.infer import ModelSpec, ScoreKind
 from scorer.infer.export import export
 from scorer.infer.model import Model, input_specs, load_saved_model, output_specs, signature_of
 from scorer.infer.runtime import fingerprint
 from scorer.records import Bands, Inputs, Rejection, Scores
-from scorer.transform import Feed, Matrix, Plan, Raw, Transform
+from scorer.transform import Matrix, Plan, Raw, Transform
 from scorer.transform.plan import Node, Numbers
 
 BATCH_SHAPE = 1024
@@ -41,6 +42,7 @@ def pack(
     model: Any,
     preprocessor: Any,
     events: Any,
+    labels: Sequence[int] | None = None,
     event_id: str | None = None,
     event_time: str | None = None,
     columns: Sequence[str] | None = None,
@@ -65,6 +67,7 @@ def pack(
             takes raw columns under the fields' names (or, with `columns`, as one matrix).
         events: raw example events, as they were before the preprocessor: dictionaries, or a DataFrame whose column
             names are paths (`card.country`).
+        labels: 0 or 1 per event; then every example is scored, and the figures are kept in the bundle.
         event_id: the field that identifies an event to people.
         event_time: the field that says when it happened (milliseconds since the epoch, or a timestamp).
         columns: the columns' names in order, for a preprocessor or model that was fitted on arrays.
@@ -99,10 +102,12 @@ def pack(
         packer.contract(output, ScoreKind(score), positive_class, batch_shape)
         packer.plan(event_id, event_time, schema or {})
         packer.prove(events, bands)
+        if labels is not None:
+            packer.judge(labels, bands)
         packer.seal(name, version, bands, tolerance)
         load(room)
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(Path(scratch) / "former")
         room.rename(target)
     return load(target)
 
@@ -123,6 +128,7 @@ class _Packer:
         self._columns = columns
         self._text: frozenset[str]
         self._signature: str
+        self._figures: manifest.Figures | None = None
         self._spec: ModelSpec
         self._plan: Plan
         self._schema: EventSchema
@@ -144,7 +150,7 @@ class _Packer:
         chosen = output or next(iter(outputs))
         if chosen not in outputs:
             raise PackError(f"model: no output {chosen!r}; it has {sorted(outputs)}")
-        _check_output(chosen, outputs[chosen], positive_class)
+        check_output(chosen, outputs[chosen], positive_class)
         fixed = {tensor.shape[0] for tensor in inputs.values()} - {None}
         shape = batch_shape or (cast(int, fixed.pop()) if fixed else BATCH_SHAPE)
         if shape < 1 or fixed - {shape}:
@@ -153,11 +159,15 @@ class _Packer:
 
     def plan(self, event_id: str | None, event_time: str | None, schema: Mapping[str, Mapping[str, Any]]) -> None:
         """Compile the preprocessor, feed every input of the model, and infer the events' schema."""
-        compiled = None
+        node = None if self._columns is None else Node(list(self._columns), [Numbers()], list(self._columns))
         if self._preprocessor is not None:
-            compiled = compile_preprocessor(self._preprocessor, columns=self._columns)
-        feeds = {name: self._feed(name, tensor, compiled) for name, tensor in self._spec.inputs.items()}
-        if compiled and not any(isinstance(feed, Matrix) for feed in feeds.values()):
+            node = compile_preprocessor(self._preprocessor, columns=self._columns).node
+        fields = self._text if node else self._text | self._examples.columns.keys()
+        feeds = {
+            name: feed_for(name, tensor, node, raw=name in fields & self._examples.columns.keys())
+            for name, tensor in self._spec.inputs.items()
+        }
+        if self._preprocessor is not None and not any(isinstance(feed, Matrix) for feed in feeds.values()):
             raise PackError(f"model: none of its inputs {sorted(feeds)} takes the preprocessor's features")
         self._plan = Plan(feeds)
         whole = {feed.column for feed in feeds.values() if isinstance(feed, Raw) and feed.dtype.startswith("int")}
@@ -165,35 +175,10 @@ class _Packer:
             Transform(self._plan).fields, integers=whole, event_id=event_id, event_time=event_time, given=schema
         )
 
-    def _feed(self, name: str, tensor: TensorSpec, compiled: Compiled | None) -> Feed:
-        width = tensor.shape[1] if len(tensor.shape) == 2 else None
-        node = compiled.node if compiled else None
-        if node is None and self._columns is not None:
-            node = Node(list(self._columns), [Numbers()], list(self._columns))
-        if name in self._examples.columns and (width is None or width == 1) and (name in self._text or node is None):
-            return Raw(name, cast(Any, tensor.dtype), 1 if len(tensor.shape) == 1 else 2)
-        if node is None:
-            raise PackError(
-                f"model input {name!r} ({tensor.dtype}{tensor.shape}): no event field of this name to feed it, "
-                "and no preprocessor; name the input after its field, or give columns=[…]"
-            )
-        if len(tensor.shape) != 2 or width not in (None, len(node.features)):
-            raise PackError(
-                f"model input {name!r} takes {tensor.dtype}{tensor.shape}, the preprocessor gives "
-                f"{len(node.features)} features: {', '.join(node.features[:8])}…"
-            )
-        if tensor.dtype not in ("float32", "float64", "int32", "int64"):
-            raise PackError(f"model input {name!r} takes {tensor.dtype}; features are float32, float64, int32 or int64")
-        return Matrix(node, cast(Any, tensor.dtype))
-
     def prove(self, events: Any, bands: Mapping[str, float]) -> None:
         """Choose golden events, hold the plan against the preprocessor itself, and write what came out."""
         rows = self._examples.golden_rows(self._schema)
-        values = self._examples.encode(self._schema, rows)
-        columns, rejected = JsonDecoder(self._schema)(golden.as_records(values))
-        self._refuse(rejected, rows)
-        inputs, rejected = Transform(self._plan)(columns)
-        self._refuse(rejected, rows)
+        values, inputs = self._inputs(rows)
         if self._preprocessor is not None:
             self._check_parity(events, rows, inputs)
         model = Model(self._room / "model", self._spec, inputs.arrays)
@@ -201,6 +186,23 @@ class _Packer:
         self._refuse(rejected, rows)
         _check_independence(model, inputs, scores)
         golden.write(self._room, values, inputs, scores, Bands.of(bands, OTHERWISE))
+
+    def judge(self, labels: Sequence[int], bands: Mapping[str, float]) -> None:
+        """Score every example, and hold the scores against the labels."""
+        rows = range(self._examples.count)
+        _, inputs = self._inputs(rows)
+        scores, rejected = Model(self._room / "model", self._spec, inputs.arrays)(inputs)
+        self._refuse(rejected, rows)
+        self._figures = measure(scores.score, labels, bands)
+
+    def _inputs(self, rows: Sequence[int]) -> tuple[list[bytes], Inputs]:
+        """Return examples as the stream would bring them, and what the model would get for them."""
+        values = self._examples.encode(self._schema, rows)
+        columns, rejected = JsonDecoder(self._schema)(golden.as_records(values))
+        self._refuse(rejected, rows)
+        inputs, rejected = Transform(self._plan)(columns)
+        self._refuse(rejected, rows)
+        return values, inputs
 
     def seal(self, name: str, version: str, bands: Mapping[str, float], tolerance: float) -> None:
         """Write the manifest, last."""
@@ -217,6 +219,7 @@ class _Packer:
             bands={band: float(edge) for band, edge in bands.items()},
             tolerance=float(tolerance),
             files=manifest.entries(self._room),
+            figures=self._figures,
         )
         (self._room / manifest.NAME).write_bytes(manifest.encode(sealed))
 
@@ -225,7 +228,7 @@ class _Packer:
             first = rejected[0]
             raise PackError(
                 f"events: example {rows[first.row]} would be rejected as {first.reason}: {first.message} {first.path}; "
-                f"{len(rejected)} of {len(rows)} golden events would be"
+                f"{len(rejected)} of the {len(rows)} examples looked at would be"
             )
 
     def _check_parity(self, events: Any, rows: Sequence[int], inputs: Inputs) -> None:
@@ -275,13 +278,3 @@ def _frame(cells: Sequence[Sequence[Any]], names: Sequence[str]) -> Any:
     except ImportError as error:
         raise PackError("a preprocessor of named columns needs pandas: pip install 'scorer[pack]'") from error
     return pd.DataFrame(cells, columns=list(names))
-
-
-def _check_output(name: str, tensor: TensorSpec, positive_class: int | None) -> None:
-    width = tensor.shape[1] if len(tensor.shape) == 2 else 1
-    if len(tensor.shape) > 2 or not tensor.dtype.startswith("float"):
-        raise PackError(f"model output {name!r} is {tensor.dtype}{tensor.shape}; a score is one float an event")
-    if positive_class is None and width not in (1, None):
-        raise PackError(f"model output {name!r} has {width} columns; say score='softmax' and positive_class=…")
-    if positive_class is not None and not 0 <= positive_class < (width or positive_class + 1):
-        raise PackError(f"model output {name!r} has {width} columns; positive_class {positive_class} is none of them")

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from scorer.bundle import Bundle
+    from scorer.bundle.manifest import Figures
     from scorer.infer import TensorSpec
     from scorer.transform import Feed
 
@@ -35,10 +36,22 @@ def check(path: Annotated[Path, typer.Argument(help="The bundle's directory.", m
     rows.append(("signature", f"{manifest.model.signature}, {manifest.model.batch_shape} rows a call"))
     rows.append(("bands", ", ".join(f"{name} from {edge:g}" for name, edge in manifest.bands.items())))
     rows.append(("golden events", _proof(loaded)))
+    if manifest.figures:
+        rows += _figures(manifest.figures)
     for label, text in rows:
         print(f"{label:<16}{text}")
     if not proof.same_machine:
         print("note: packed on another CPU or TensorFlow; scores agree within the tolerance, not always bit for bit")
+
+
+def _figures(figures: Figures) -> list[tuple[str, str]]:
+    first = f"{figures.events} labelled examples, {figures.positives} positive: ROC AUC {figures.roc_auc:.3f}, "
+    second = f"average precision {figures.average_precision:.3f}, calibration error {figures.calibration_error:.4f}"
+    bands = []
+    for name, band in figures.bands.items():
+        quality = f"precision {band.precision:.3f}, recall {band.recall:.3f}"
+        bands.append(("", f"at {name} and above: {band.share:.2%} of events, {quality}"))
+    return [("figures", first + second), *bands]
 
 
 def _shape(tensor: TensorSpec) -> str:

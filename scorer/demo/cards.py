@@ -190,6 +190,7 @@ def pack_bundle(trained: Trained, directory: Path | str) -> None:
         model=trained.model,
         preprocessor=trained.preprocessor,
         events=trained.validation.frame(),
+        labels=trained.validation.fraud.tolist(),
         event_id="transaction_id",
         event_time="event_time",
         schema={"amount": {"range": [0, MAX_AMOUNT]}},

@@ -130,7 +130,7 @@ def pack_bundle(trained: Trained, directory: Path | str) -> None:
     """
     from scorer.bundle import pack
 
-    texts, _ = load()
+    texts, labels = load()
     everything = events(texts)
     pack(
         directory,
@@ -140,6 +140,7 @@ def pack_bundle(trained: Trained, directory: Path | str) -> None:
         preprocessor=None,
         text={"message": trained.vocabulary},
         events=[everything[row] for row in trained.tested],
+        labels=labels[trained.tested].tolist(),
         event_id="sms_id",
         event_time=None,
         output="score",
