@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from contract_worlds import KafkaWorld, gather, join
@@ -49,10 +49,14 @@ def test_a_renewal_that_failed_can_be_tried_again(world: KafkaWorld, monkeypatch
         for _ in range(2):
             with pytest.raises(Fault):
                 sink.renew()
-    sink.renew()
-    sink.begin()
-    sink.publish(decided(world, b"a"))
-    sink.commit({}, source.membership(), 8.0)
+    # A request of a producer that was given up may still arrive and fence the next one: then it is renewed again.
+    for _ in range(3):
+        with suppress(Fault):
+            sink.renew()
+            sink.begin()
+            sink.publish(decided(world, b"a"))
+            sink.commit({}, source.membership(), 8.0)
+            break
     assert len(world.read(world.decisions)) == 1
 
 
