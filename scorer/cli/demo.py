@@ -30,7 +30,7 @@ def demo(
     console = Console()
     if not console.is_terminal:
         console = Console(width=132)
-    signal.signal(signal.SIGTERM, _interrupt)
+    _end_on_signals()
     try:
         show(directory, keep=keep, console=console)
     except KeyboardInterrupt:
@@ -56,13 +56,18 @@ def stream(
     """Stream simulated payments and real messages into the demo's topics until SIGTERM or Ctrl-C."""
     from scorer.demo.endless import stream as send
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    _end_on_signals()
     try:
         send(bootstrap, rate)
     except KeyboardInterrupt:
         return
 
 
+def _end_on_signals() -> None:
+    """Make SIGTERM end the command as Ctrl-C does, and Ctrl-C even where whoever started us had it ignored."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
+
+
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Make a SIGTERM end the command as Ctrl-C does."""
     raise KeyboardInterrupt

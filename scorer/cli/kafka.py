@@ -22,7 +22,8 @@ def kafka(
 
     logging.basicConfig(format="%(message)s")
     logging.getLogger("scorer").setLevel(logging.INFO)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):  # the latter may have been ignored by whoever started us
+        signal.signal(number, _interrupt)
     try:
         with LocalBroker(directory, port) as broker:
             print(f"bootstrap.servers={broker.bootstrap}", flush=True)
@@ -32,5 +33,5 @@ def kafka(
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """Make a SIGTERM end the command as Ctrl-C does."""
+    """End the command as Ctrl-C does."""
     raise KeyboardInterrupt
