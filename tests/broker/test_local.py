@@ -69,10 +69,10 @@ def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
     return psutil.wait_procs(processes, timeout=10)[1]
 
 
-def metadata_of(bootstrap: str) -> bool:
+def metadata_of(bootstrap: str, timeout: float = 2) -> bool:
     client = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     try:
-        return bool(client.list_topics(timeout=2).brokers)
+        return bool(client.list_topics(timeout=timeout).brokers)
     except KafkaException:
         return False
 
@@ -127,7 +127,7 @@ def test_a_suspended_kafka_is_silent_until_it_is_resumed(broker: LocalBroker) ->
     broker.suspend()
     assert not metadata_of(broker.bootstrap)
     broker.resume()
-    assert metadata_of(broker.bootstrap)
+    assert metadata_of(broker.bootstrap, timeout=30)
 
 
 def test_clients_are_told_to_come_to_the_advertised_port(broker: LocalBroker) -> None:
