@@ -125,7 +125,7 @@ def read_committed(bootstrap: str, topic: str) -> list[Found]:
 
 
 class Progress:
-    """What a group has committed of a topic; it joins nothing."""
+    """How far a group is with a topic; it joins nothing."""
 
     def __init__(self, bootstrap: str, topics: Topics) -> None:
         self._consumer = Consumer(
@@ -136,6 +136,19 @@ class Progress:
             }
         )
         self._partitions = [TopicPartition(topics.source, number) for number in range(PARTITIONS)]
+        self._written = [
+            TopicPartition(topic, number)
+            for topic in (topics.decisions, topics.dead_letters)
+            for number in range(PARTITIONS)
+        ]
+
+    def written(self) -> int:
+        """Return the number of records in the topics written to, committed or not.
+
+        It is known at once, where committed offsets are withheld as long as a transaction over them is open: under
+        load most of the time.
+        """
+        return sum(self._consumer.get_watermark_offsets(tp, 5)[1] for tp in self._written)
 
     def __call__(self) -> int:
         """Return the number of records settled; a coordinator that is still finding itself has settled none."""
@@ -149,6 +162,10 @@ class Progress:
     def reach(self, count: int, scorer: Scorer) -> None:
         """Wait until so many records are settled."""
         wait_for(lambda: self() >= count, scorer, f"{count} records settled")
+
+    def reach_written(self, count: int, scorer: Scorer) -> None:
+        """Wait until so many records are written."""
+        wait_for(lambda: self.written() >= count, scorer, f"{count} records written")
 
     def close(self) -> None:
         """Disconnect."""

@@ -89,7 +89,7 @@ def live(bootstrap: str, directory: Path, bundle: Bundle, stream: Stream, kills:
     progress = Progress(bootstrap, topics)
     for number in range(kills):
         with running(settings) as scorer:
-            progress.reach(len(placed) * (number + 1) // (kills + 2), scorer)
+            progress.reach_written(len(placed) * (number + 1) // (kills + 2), scorer)
             scorer.kill()
         assert progress() < len(placed), "killed too late to prove anything"
     with running(settings) as scorer:
