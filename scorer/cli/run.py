@@ -20,6 +20,7 @@ import typer
 if TYPE_CHECKING:
     from scorer.broker.contract import Sink, Source
     from scorer.broker.kafka import Identity, Trouble
+    from scorer.broker.kafka.clients import Properties
     from scorer.config import Settings
     from scorer.pipeline import Lane
     from scorer.service.delivery import Delivery
@@ -111,12 +112,13 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     cluster = Cluster(settings.kafka, identity)
     outputs = {name: topic for topic, s in settings.topics.items() for name in (s.decisions, s.dead_letters)}
     cluster.ensure_topics(list(settings.topics), outputs, create=settings.create_topics)
-    lanes = _lanes(settings, telemetry)
+    kafka = _within(settings.kafka, cluster.message_limit(outputs))
+    lanes = _lanes(settings, telemetry, int(kafka["message.max.bytes"]))
     if stopping.is_set():
         return 0
     cluster.refuse_twin(stopping.wait)
     hear = _hearing(telemetry)
-    sink = _sink(settings, identity, hear)
+    sink = _sink(settings, kafka, identity, hear)
     stack.callback(sink.close)
     cluster.establish(settings.topics, settings.start)
     cluster.close()
@@ -135,8 +137,17 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     return service.run()
 
 
-def _lanes(settings: Settings, telemetry: Telemetry) -> Mapping[str, Lane]:
-    """Load and prove every bundle once, and make each topic's lane."""
+def _within(kafka: Properties, limit: int | None) -> Properties:
+    """Return the properties with a record's size held to what every topic that is written takes.
+
+    A batch that only the broker finds too large would be aborted and tried again for ever.
+    """
+    own = int(kafka.get("message.max.bytes", 1_000_000))
+    return {**kafka, "message.max.bytes": own if limit is None else min(own, limit)}
+
+
+def _lanes(settings: Settings, telemetry: Telemetry, max_bytes: int) -> Mapping[str, Lane]:
+    """Load and prove every bundle once, and make each topic's lane; a record may have `max_bytes`."""
     from scorer import bundle
     from scorer.telemetry.facts import BundleLoaded
 
@@ -152,7 +163,7 @@ def _lanes(settings: Settings, telemetry: Telemetry) -> Mapping[str, Lane]:
             dead_letters=topic.dead_letters,
             bands=topic.bands,
             otherwise=topic.otherwise,
-            max_bytes=int(settings.kafka.get("message.max.bytes", 1_000_000)),
+            max_bytes=max_bytes,
         )
         bands = dict(zip(lane.bands.names[1:], lane.bands.edges[1:].tolist(), strict=True))
         telemetry.tell(
@@ -169,7 +180,7 @@ def _lanes(settings: Settings, telemetry: Telemetry) -> Mapping[str, Lane]:
     return lanes
 
 
-def _sink(settings: Settings, identity: Identity, hear: Callable[[Trouble], None]) -> Sink:
+def _sink(settings: Settings, kafka: Properties, identity: Identity, hear: Callable[[Trouble], None]) -> Sink:
     from scorer.broker.contract import Fault
     from scorer.broker.kafka import KafkaSink
     from scorer.config import Delivery
@@ -177,7 +188,7 @@ def _sink(settings: Settings, identity: Identity, hear: Callable[[Trouble], None
 
     transactional = settings.delivery is Delivery.EXACTLY_ONCE
     try:
-        return KafkaSink(settings.kafka, identity, transactional=transactional, hear=hear)
+        return KafkaSink(kafka, identity, transactional=transactional, hear=hear)
     except Fault as fault:
         raise BrokerError(
             f"transactional.id {identity.transactional_id}: cannot begin: {fault}; "

@@ -15,6 +15,9 @@ COMMIT_TIMEOUT = 8.0
 ABORT_TIMEOUT = 8.0
 FLUSH_TIMEOUT = 35.0
 """Seconds for all acknowledgements: longer than `message.timeout.ms`, which ends every record's wait."""
+REFUSALS = frozenset({"MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "INVALID_MSG", "INVALID_TIMESTAMP"})
+"""What a broker says of records that it will never take, however often they are sent."""
+MAX_REFUSALS = 5
 MAX_RENEWALS = 5
 """Producers replaced in a row, without a batch settled between, before an operator is called."""
 
@@ -34,17 +37,27 @@ class Delivery(Protocol):
 
 
 class Renewals:
-    """Replaces the producer and counts how often in a row; `hear` is told each time and why."""
+    """Replaces the producer, and counts what went wrong in a row; `hear` is told of each renewal and why."""
 
     def __init__(self, sink: Sink, hear: Callable[[RenewReason], None]) -> None:
         self._sink = sink
         self._hear = hear
         self._in_a_row = 0
+        self._refusals = 0
         self._fenced = False
 
     def settled(self) -> None:
         """Note that a batch went through."""
-        self._in_a_row, self._fenced = 0, False
+        self._in_a_row, self._fenced, self._refusals = 0, False, 0
+
+    def refused(self, fault: Fault) -> None:
+        """Note that a batch was dropped; gives up where the broker refuses its records again and again."""
+        self._refusals += fault.code in REFUSALS
+        if self._refusals > MAX_REFUSALS:
+            raise BrokerError(
+                f"{fault}: the broker refused the same batch {self._refusals} times; compare the topic's "
+                "`max.message.bytes` and `cleanup.policy` (a compacted topic takes no record without a key)"
+            )
 
     def renew(self, reason: RenewReason, why: str) -> None:
         """Replace the producer, or give up.
@@ -112,6 +125,7 @@ class ExactlyOnce:
         if fault.verdict is Verdict.ABORT:
             refused = self._abort()
             if refused is None:
+                self._renewals.refused(fault)
                 self._replace_suspect()
                 return False
             fault = refused if refused.fenced else fault  # only the abort may say so
@@ -152,6 +166,7 @@ class AtLeastOnce:
                 raise BrokerError(f"{fault}; give the scorer this permission, or correct its credentials") from fault
             if fault.verdict is Verdict.RENEW:
                 self._renewals.renew(_reason(fault), str(fault))
+            self._renewals.refused(fault)
             return False
         self._renewals.settled()
         return self._source.commit(offsets)

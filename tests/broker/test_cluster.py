@@ -17,6 +17,7 @@ from contract_worlds import KafkaWorld, gather, join, next_offsets
 from scorer.broker.kafka import Cluster, Identity
 from scorer.broker.local import free_ports
 from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, TopicMissingError
+from scorer.records import Outgoing
 
 MEMBER = """
 import os, sys
@@ -155,3 +156,23 @@ def test_a_dead_twin_is_waited_for(world: KafkaWorld) -> None:
 def test_a_group_that_nobody_knows_has_no_twin(world: KafkaWorld) -> None:
     """The very first start has nothing to wait for."""
     world.cluster.refuse_twin(pytest.fail)
+
+
+def test_a_topic_that_takes_small_batches_only_gets_them(world: KafkaWorld) -> None:
+    """What a topic's `max.message.bytes` allows is known at the start, and a batch many times as large goes through."""
+    small = f"{world.group}.small"
+    admin = AdminClient({"bootstrap.servers": world.properties["bootstrap.servers"]})
+    admin.create_topics([NewTopic(small, 2, config={"max.message.bytes": "20000"})])[small].result(30)
+    world.cluster.reach()
+    assert world.cluster.message_limit([world.decisions]) == 1_048_588 - 512
+    limit = world.cluster.message_limit([world.decisions, small])
+    assert limit == 20_000 - 512
+    world.properties["message.max.bytes"] = limit
+    world.establish()
+    source = world.source()
+    join(source)
+    sink = world.sink()
+    sink.begin()
+    sink.publish(Outgoing(small, [None] * 500, [b"x" * 300] * 500, world.letters, []))
+    sink.commit(next_offsets(world, 0, 0), source.membership(), 8.0)
+    assert len(world.read(small)) == 500

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
-from contract_worlds import KafkaWorld, gather, join
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from contract_worlds import KafkaWorld, gather, join, next_offsets
 
 from scorer.broker.contract import Fault, Verdict
 from scorer.broker.kafka import KafkaSink, KafkaSource
@@ -158,3 +160,23 @@ def test_a_lost_offset_is_told_with_the_command_that_chooses_one(world: KafkaWor
     text = str(caught.value)
     assert f"--reset-offsets --group {world.group} --topic {world.input}:0" in text
     assert "records 2 to 2 exist, 0 is committed" in text
+
+
+@pytest.mark.parametrize("transactional", [True, False])
+def test_what_a_topic_refuses_is_named(world: KafkaWorld, transactional: bool) -> None:
+    """A compacted topic takes no record without a key: the fault says that it is the record, and which topic's."""
+    compacted = f"{world.group}.compacted"
+    admin = AdminClient({"bootstrap.servers": world.properties["bootstrap.servers"]})
+    admin.create_topics([NewTopic(compacted, 1, config={"cleanup.policy": "compact"})])[compacted].result(30)
+    source = world.source()
+    join(source)
+    sink = world.sink(transactional=transactional)
+    with pytest.raises(Fault) as caught:
+        if transactional:
+            sink.begin()
+        sink.publish(Outgoing(compacted, [None], [b"x"], world.letters))
+        if transactional:
+            sink.commit(next_offsets(world, 0, 0), source.membership(), 8.0)
+        sink.flush(10.0)
+    assert (caught.value.verdict, caught.value.code) == (Verdict.ABORT, "INVALID_RECORD")
+    assert compacted in str(caught.value)

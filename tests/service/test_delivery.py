@@ -13,7 +13,7 @@ from scorer.broker.contract import Fault, Membership, Verdict
 from scorer.broker.memory import AnswerLost, Before, MemorySink, MemorySource, Refuse, Slow
 from scorer.errors import BrokerError, FencedError
 from scorer.records import Letter, Offsets, Outgoing, Partition
-from scorer.service.delivery import MAX_RENEWALS, AtLeastOnce, ExactlyOnce, Renewals
+from scorer.service.delivery import MAX_REFUSALS, MAX_RENEWALS, AtLeastOnce, ExactlyOnce, Renewals
 from scorer.service.ledger import covers
 from scorer.telemetry.facts import RenewReason
 
@@ -31,6 +31,10 @@ def unknown() -> Fault:
 
 def abortable() -> Fault:
     return Fault(Verdict.ABORT, "ILLEGAL_GENERATION", "the group has moved on")
+
+
+def invalid() -> Fault:
+    return Fault(Verdict.ABORT, "INVALID_RECORD", "payments.decisions")
 
 
 def fenced() -> Fault:
@@ -246,6 +250,17 @@ def test_renewals_are_bounded() -> None:
     with pytest.raises(BrokerError, match="_TRANSPORT"):
         bench.deliver()
     assert len(bench.renewed) == MAX_RENEWALS
+
+
+@pytest.mark.parametrize(("exactly_once", "call"), [(True, "commit"), (False, "flush")])
+def test_records_that_the_broker_never_takes_stop_the_service(exactly_once: bool, call: str) -> None:
+    """A batch refused for what it is, not for the moment, is tried a few times; then an operator is told what to do."""
+    bench = Bench(exactly_once=exactly_once)
+    bench.broker.script(call, *[invalid() for _ in range(MAX_REFUSALS + 1)])
+    for _ in range(MAX_REFUSALS):
+        assert not bench.deliver()
+    with pytest.raises(BrokerError, match=r"INVALID_RECORD.*cleanup\.policy"):
+        bench.deliver()
 
 
 def test_a_settled_batch_forgives_the_renewals_before_it() -> None:

@@ -8,7 +8,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,  # type: ignore[attr-defined]  # it is there, but not in the types' list
+)
 from confluent_kafka.cimpl import NewTopic
 
 from scorer.broker.kafka.clients import (
@@ -33,6 +36,8 @@ COORDINATING = frozenset(
         KafkaError.NOT_COORDINATOR,
     }
 )
+FRAMING = 512
+"""Bytes of a batch around its records, at most: what a broker counts and the client's own limit does not."""
 REQUEST_TIMEOUT = 30.0
 """Seconds for an administrative request once a broker has answered."""
 
@@ -86,6 +91,19 @@ class Cluster:
             self._settle(self._admin.create_topics([NewTopic(name, num_partitions=count)])[name], name)
             found[name] = self._wait_for(name)
         return missing
+
+    def message_limit(self, topics: Iterable[str]) -> int | None:
+        """Return how many bytes a record may have for all of these topics; None where the cluster does not tell.
+
+        A topic's `max.message.bytes` counts a batch of records with its framing, compressed or not.
+        """
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, topic) for topic in topics]
+        try:
+            answers = self._admin.describe_configs(resources, request_timeout=REQUEST_TIMEOUT).values()
+            limits = [int(str(answer.result(REQUEST_TIMEOUT)["max.message.bytes"].value)) for answer in answers]
+        except (KafkaException, KeyError):
+            return None  # describing a topic needs a permission of its own, which writing to it does not
+        return min(limits) - FRAMING
 
     def establish(self, topics: Iterable[str], start: str) -> list[str]:
         """Commit first offsets for topics of which the group has committed nothing, and return those topics.

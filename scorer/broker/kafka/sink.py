@@ -39,7 +39,7 @@ class KafkaSink:
         self._transactional = transactional
         self._hear = hear
         self._troubles = 0
-        self._undelivered: list[str] = []
+        self._undelivered: list[tuple[str, str]] = []
         self._suspect: str | None = None
         self._producer = self._make()
 
@@ -84,11 +84,12 @@ class KafkaSink:
         left = self._flushed(timeout)
         if not left and not self._undelivered:
             return
-        why = self._undelivered[0] if self._undelivered else f"{left} records unacknowledged after {timeout:g} s"
+        unacknowledged = ("unacknowledged", f"{left} records after {timeout:g} s")
+        code, why = self._undelivered[0] if self._undelivered else unacknowledged
         self._producer.purge()
         self._flushed(1.0)
         self._undelivered.clear()
-        raise Fault(Verdict.ABORT, "undelivered", why)
+        raise Fault(Verdict.ABORT, code, why)
 
     def _flushed(self, timeout: float) -> int:
         """Return how many records are left; a fatal error on the way comes wrapped, since two callbacks meet."""
@@ -164,7 +165,7 @@ class KafkaSink:
     def _report(self, error: KafkaError | None, message: Any) -> None:
         # Only errors come here (delivery.report.only.error), and nothing may be raised in a callback.
         if error is not None:
-            self._undelivered.append(f"{message.topic()}: {error.name()}: {error.str()}")
+            self._undelivered.append((error.name(), f"{message.topic()}: {error.str()}"))
 
 
 @contextmanager
