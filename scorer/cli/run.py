@@ -120,9 +120,9 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     hear = _hearing(telemetry)
     sink = _sink(settings, kafka, identity, hear)
     stack.callback(sink.close)
-    cluster.establish(settings.topics, settings.start)
+    first = cluster.establish(settings.topics, settings.start)
     cluster.close()
-    source = KafkaSource(settings.kafka, identity, list(settings.topics), hear=hear)
+    source = KafkaSource(settings.kafka, identity, list(settings.topics), hear=hear, first=first)
     stack.callback(source.close)
     gc.collect()
     gc.freeze()  # models and lanes live for ever: no collection needs to walk them again

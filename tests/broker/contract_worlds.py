@@ -156,7 +156,7 @@ class KafkaWorld:
         return sink
 
     def establish(self) -> None:
-        assert self.cluster.establish([self.input], "earliest") == [self.input]
+        assert self.cluster.establish([self.input], "earliest") == {}
 
     def produce(
         self,

@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from contract_worlds import KafkaWorld, gather, join, next_offsets
+from contract_worlds import KafkaWorld, gather, join, next_offsets, until
 
-from scorer.broker.kafka import Cluster, Identity
+from scorer.broker.contract import Rebalance
+from scorer.broker.kafka import Cluster, Identity, KafkaSource
 from scorer.broker.local import free_ports
 from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, TopicMissingError
-from scorer.records import Outgoing
+from scorer.records import Outgoing, Partition
 
 MEMBER = """
 import os, sys
@@ -92,11 +93,11 @@ def test_first_offsets_are_committed_once(world: KafkaWorld, start: str, first: 
     world.produce(b"a", b"b", b"c", partition=0)
     world.produce(b"x", partition=1)
     world.delete_before(1)
-    assert world.cluster.establish([world.input], start) == [world.input]
+    assert world.cluster.establish([world.input], start) == {}
     assert committed(world) == first
     world.produce(b"d", partition=0)
     other = "latest" if start == "earliest" else "earliest"
-    assert world.cluster.establish([world.input], other) == []
+    assert world.cluster.establish([world.input], other) == {}
     assert committed(world) == first
 
 
@@ -106,7 +107,7 @@ def test_one_committed_partition_is_enough_to_leave_a_topic_alone(world: KafkaWo
     asker = Consumer({"bootstrap.servers": world.properties["bootstrap.servers"], "group.id": world.group})
     asker.commit(offsets=[TopicPartition(world.input, 0, 1)], asynchronous=False)
     asker.close()
-    assert world.cluster.establish([world.input], "earliest") == []
+    assert world.cluster.establish([world.input], "earliest") == {}
     assert committed(world) == [1, -1001]
 
 
@@ -117,6 +118,39 @@ def test_established_offsets_are_where_a_source_starts(world: KafkaWorld) -> Non
     source = world.source()
     assert list(gather(source, 2).values) == [b"a", b"b"]
     assert source.rewind() == next_offsets(world, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [{}, {"partition.assignment.strategy": "cooperative-sticky"}, {"group.protocol": "consumer"}],
+    ids=["range", "cooperative", "kip-848"],
+)
+def test_a_topic_added_to_a_running_group_begins(world: KafkaWorld, protocol: dict[str, str]) -> None:
+    """A member that knows one topic more than the others begins it where `start` says, and commits that for all."""
+    if "group.protocol" in protocol:
+        del world.properties["session.timeout.ms"], world.properties["heartbeat.interval.ms"]
+    world.properties |= protocol
+    world.establish()
+    old = world.source("0")
+    join(old)
+    added = f"{world.group}.added"
+    world.cluster.ensure_topics([added], {}, create=True, partitions=1)
+    producer = Producer({"bootstrap.servers": world.properties["bootstrap.servers"]})
+    for value in (b"a", b"b"):
+        producer.produce(added, value)
+    producer.flush(30)
+    first = world.cluster.establish([world.input, added], "earliest")
+    assert first == {Partition(added, 0): 0}
+    source = KafkaSource(
+        world.properties, world.identity("1"), [world.input, added], hear=world.heard.append, first=first
+    )
+    try:
+        rebalanced: list[Rebalance] = []
+        until(lambda: bool(rebalanced.extend(source.poll(1, 0.1).rebalances) or rebalanced), old)
+        assert source.rewind()[Partition(added, 0)] == 0
+        assert list(gather(source, 2).values) == [b"a", b"b"]
+    finally:
+        source.close()
 
 
 def test_a_living_twin_is_refused(world: KafkaWorld) -> None:

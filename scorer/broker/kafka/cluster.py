@@ -8,10 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import (
-    AdminClient,
-    ConfigResource,  # type: ignore[attr-defined]  # it is there, but not in the types' list
-)
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # its types leave it out
 from confluent_kafka.cimpl import NewTopic
 
 from scorer.broker.kafka.clients import (
@@ -24,6 +21,7 @@ from scorer.broker.kafka.clients import (
     error_callback,
 )
 from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, TopicMissingError
+from scorer.records import Offsets, Partition
 
 REACH_TIMEOUT = 10.0
 """Seconds to wait for the first answer of a broker."""
@@ -105,15 +103,18 @@ class Cluster:
             return None  # describing a topic needs a permission of its own, which writing to it does not
         return min(limits) - FRAMING
 
-    def establish(self, topics: Iterable[str], start: str) -> list[str]:
-        """Commit first offsets for topics of which the group has committed nothing, and return those topics.
+    def establish(self, topics: Iterable[str], start: str) -> Offsets:
+        """Commit first offsets for topics of which the group has committed nothing.
 
         This is the only place where `start` (earliest or latest) counts: from here on every partition has a
-        committed offset, and a missing one is an error. The group must have no member yet; a commit without
-        membership is refused otherwise, and then whoever is there has done this already.
+        committed offset, and a missing one is an error. A group that has members takes no commit from outside: the
+        offsets are returned then, for whichever member gets the partition.
         """
         partitions = self.reach()
-        return [topic for topic in topics if self._establish(topic, partitions[topic], start)]
+        left: Offsets = {}
+        for topic in topics:
+            left |= self._establish(topic, partitions[topic], start)
+        return left
 
     def refuse_twin(self, pause: Callable[[float], Any]) -> None:
         """Wait until no member of the group carries this scorer's name; raises FencedError if one stays.
@@ -135,21 +136,21 @@ class Cluster:
         """Disconnect."""
         self._consumer.close()
 
-    def _establish(self, topic: str, count: int, start: str) -> bool:
+    def _establish(self, topic: str, count: int, start: str) -> Offsets:
         positions = [TopicPartition(topic, number) for number in range(count)]
         try:
             committed = self._coordinated(partial(self._consumer.committed, positions, REQUEST_TIMEOUT))
             if any(position.offset != OFFSET_INVALID for position in committed):
-                return False
+                return {}
             for position in positions:
                 low, high = self._consumer.get_watermark_offsets(position, REQUEST_TIMEOUT)
                 position.offset = low if start == "earliest" else high
             self._coordinated(partial(self._consumer.commit, offsets=positions, asynchronous=False))
         except KafkaException as error:
             if error.args[0].code() in {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION}:
-                return False  # there is a member, so this was done before it joined
+                return {Partition(topic, position.partition): position.offset for position in positions}
             raise BrokerError(f"{topic}: first offsets cannot be committed: {error.args[0].str()}") from error
-        return True
+        return {}
 
     def _twin(self) -> str | None:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from scorer.broker.contract import Change, Haul, Membership, Rebalance
 from scorer.broker.kafka.clients import Identity, Properties, Trouble, consumer_properties, error_callback
@@ -38,9 +38,19 @@ class KafkaSource:
     """
 
     def __init__(
-        self, properties: Properties, identity: Identity, topics: Sequence[str], *, hear: Callable[[Trouble], None]
+        self,
+        properties: Properties,
+        identity: Identity,
+        topics: Sequence[str],
+        *,
+        hear: Callable[[Trouble], None],
+        first: Offsets | None = None,
     ) -> None:
+        """Subscribe; `first` says where partitions begin of which the group has committed nothing yet."""
         self._hear = hear
+        self._first = dict(first or {})
+        cooperative = "cooperative" in str(properties.get("partition.assignment.strategy", ""))
+        self._incremental = cooperative or properties.get("group.protocol") == "consumer"
         self._group = identity.group
         self._rebalances: list[Rebalance] = []
         self._next: Offsets = {}
@@ -113,6 +123,7 @@ class KafkaSource:
         gained = [p for r in rebalances if r.change is Change.ASSIGNED for p in r.partitions]
         held = set(self._consumer.assignment()) if gained else set()
         asked = [tp for tp in (TopicPartition(*p) for p in gained) if tp in held]
+        self._commit_first(gained)
         try:
             committed = self._consumer.committed(asked, COMMITTED_TIMEOUT) if asked else []
         except KafkaException as error:
@@ -123,14 +134,36 @@ class KafkaSource:
                 raise self._offset_lost(position.topic, position.partition, "it has no committed offset")
             self._next.setdefault(Partition(position.topic, position.partition), position.offset)
 
+    def _begin(self, consumer: Consumer, positions: list[TopicPartition]) -> None:
+        """Assign partitions of which the group has committed nothing where `first` says; runs inside a callback."""
+        try:
+            for position in consumer.committed(positions, COMMITTED_TIMEOUT):
+                known = self._first.pop(Partition(position.topic, position.partition), None)
+                if position.offset < 0 and known is not None:
+                    self._first[Partition(position.topic, position.partition)] = known
+            starts = [self._first.get(Partition(tp.topic, tp.partition), OFFSET_STORED) for tp in positions]
+            begun = [TopicPartition(tp.topic, tp.partition, at) for tp, at in zip(positions, starts, strict=True)]
+            (consumer.incremental_assign if self._incremental else consumer.assign)(begun)
+        except KafkaException as error:
+            self._hear(Trouble("consumer", error.args[0].name(), error.args[0].str()))
+
+    def _commit_first(self, gained: Sequence[Partition]) -> None:
+        """Commit where this member has begun partitions for the group, which a member may do."""
+        begun = {partition: self._first[partition] for partition in gained if partition in self._first}
+        if begun and self.commit(begun):
+            for partition in begun:
+                del self._first[partition]
+
     def _seek(self, position: TopicPartition) -> None:
         if position.offset < 0:
             raise self._offset_lost(position.topic, position.partition, "it has no committed offset")
         self._consumer.seek(position)
 
     def _noting(self, change: Change) -> Callable[[Consumer, list[TopicPartition]], None]:
-        def note(_: Consumer, positions: list[TopicPartition]) -> None:
+        def note(consumer: Consumer, positions: list[TopicPartition]) -> None:
             partitions = tuple(Partition(tp.topic, tp.partition) for tp in positions)
+            if change is Change.ASSIGNED and not self._first.keys().isdisjoint(partitions):
+                self._begin(consumer, positions)
             if change is not Change.ASSIGNED:
                 for partition in partitions:
                     self._next.pop(partition, None)
