@@ -159,6 +159,10 @@ class Progress:
                 raise
             return 0
 
+    def ends(self) -> int:
+        """Return the number of records that there are to settle."""
+        return sum(self._consumer.get_watermark_offsets(tp, 30)[1] for tp in self._partitions)
+
     def reach(self, count: int, scorer: Scorer) -> None:
         """Wait until so many records are settled."""
         wait_for(lambda: self() >= count, scorer, f"{count} records settled")
@@ -175,12 +179,12 @@ class Progress:
 class Scorer:
     """`scorer run` as its user starts it."""
 
-    def __init__(self, settings: Path) -> None:
+    def __init__(self, settings: Path, program: Sequence[str] = ("-m", "scorer")) -> None:
         self.log = settings.with_suffix(".log")
         with self.log.open("ab") as log:
             self._start = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "scorer", "run", str(settings)], stdout=subprocess.DEVNULL, stderr=log
+                [sys.executable, *program, "run", str(settings)], stdout=subprocess.DEVNULL, stderr=log
             )
 
     def events(self) -> list[dict[str, Any]]:

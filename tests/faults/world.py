@@ -1,0 +1,174 @@
+"""A world to break: a broker of one's own, steady traffic, scorers as processes, and the auditor at the end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import auditor
+import numpy as np
+from auditor import Audit, Expected
+from bundles import BANDS, Trained, frame_of, payloads
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from e2e_world import PARTITIONS, Progress, Scorer, Topics, write_settings
+
+BROKEN: dict[bytes | None, str] = {
+    None: "tombstone",
+    b"\xff\xfe{}": "malformed",
+    b'{"transaction_id":"x","amount":"1.5"}': "wrong_type",
+    b'{"transaction_id":"x"}': "missing_field",
+}
+SHARE_BROKEN = 0.01
+KEYS = 500
+SESSION = 6.0
+"""Seconds until the group gives up a silent member."""
+
+
+class Offline:
+    """The offline model as the auditor asks it: Keras on scikit-learn's features, and the bands."""
+
+    def __init__(self, trained: Trained) -> None:
+        self._trained = trained
+
+    def __call__(self, values: Sequence[bytes | None]) -> list[Expected]:
+        """Return what must become of each raw value."""
+        import pandas as pd
+
+        sound = [at for at, value in enumerate(values) if value not in BROKEN]
+        events = [json.loads(values[at] or b"") for at in sound]
+        frame = pd.json_normalize(events).reindex(columns=self._trained.frame.columns)
+        scores = self._trained.scores(frame.fillna({"balance": np.nan})) if sound else []
+        expected = [Expected(None, frozenset({BROKEN.get(value, "")})) for value in values]
+        for at, score in zip(sound, scores, strict=True):
+            expected[at] = Expected(float(score), frozenset(map(_band, (score - 1e-6, score, score + 1e-6))))
+        return expected
+
+
+def _band(score: float) -> str:
+    names = [name for name, edge in BANDS.items() if np.float32(score) >= np.float32(edge)]
+    return names[-1] if names else "approve"
+
+
+class Traffic:
+    """A producer in a thread: keyed events at a steady rate to all partitions, one in a hundred broken."""
+
+    def __init__(self, bootstrap: str, topic: str, *, rate: int, seed: int = 11) -> None:
+        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "message.timeout.ms": 0})
+        self._topic, self._rate = topic, rate
+        self._values = payloads(frame_of(5000, seed))
+        self._draw = np.random.default_rng(seed)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.sent = 0
+
+    def __enter__(self) -> Traffic:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop sending, and wait until the broker has all."""
+        self._stopping.set()
+        self._thread.join()
+        assert self._producer.flush(180) == 0, "the input could not be delivered"
+
+    def send(self, count: int) -> None:
+        """Send so many events now."""
+        broken = list(BROKEN)
+        for _ in range(count):
+            at = self.sent
+            value: bytes | None = self._values[at % len(self._values)]
+            if self._draw.random() < SHARE_BROKEN:
+                value = broken[at % len(broken)]
+            key = at % KEYS
+            self._producer.produce(self._topic, value, b"card-%03d" % key, key % PARTITIONS)
+            self.sent += 1
+        self._producer.poll(0)
+
+    def _run(self) -> None:
+        begun = time.monotonic()
+        while not self._stopping.wait(0.02):
+            self.send(int((time.monotonic() - begun) * self._rate) - self.sent)
+
+
+@dataclass(slots=True)
+class World:
+    """One story's topics, traffic and scorers on a broker; `patience` is what anything may take, in seconds."""
+
+    bootstrap: str
+    directory: Path
+    bundle: Path
+    topics: Topics
+    settings: dict[str, Any] = field(default_factory=dict)
+    scorers: list[Scorer] = field(default_factory=list)
+    patience: float = 120.0
+
+    def create(self) -> None:
+        """Make the topics; the broker stamps what is written, so that silence is measured by one clock."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        stamped = {"message.timestamp.type": "LogAppendTime"}
+        made = [NewTopic(self.topics.source, PARTITIONS, 1)]
+        made += [
+            NewTopic(name, PARTITIONS, 1, config=stamped) for name in (self.topics.decisions, self.topics.dead_letters)
+        ]
+        for future in admin.create_topics(made).values():
+            future.result(30)
+
+    def start(
+        self, instance: int = 0, *, program: Sequence[str] = ("-m", "scorer"), bootstrap: str = "", **changes: Any
+    ) -> Scorer:
+        """Start a scorer as `python PROGRAM run SETTINGS`; `changes` go over the world's settings."""
+        name = f"scorer-{instance}-{len(self.scorers)}.yaml"
+        merged = {"instance": instance, **self.settings, **changes}
+        path = write_settings(self.directory / name, bootstrap or self.bootstrap, self.topics, self.bundle, **merged)
+        scorer = Scorer(path, program)
+        self.scorers.append(scorer)
+        return scorer
+
+    def await_settled(self, count: int | None = None) -> None:
+        """Wait until the group has committed so many records, or all that there are."""
+        progress = Progress(self.bootstrap, self.topics)
+        goal = progress.ends() if count is None else count
+        deadline = time.monotonic() + self.patience
+        while progress() < goal:
+            assert any(scorer.process.poll() is None for scorer in self.scorers), self.scorers[-1].tail()
+            assert time.monotonic() < deadline, f"{progress()} of {goal} settled: {self.scorers[-1].tail()}"
+            time.sleep(0.05)
+        progress.close()
+
+    def audit(self, trained: Trained) -> Audit:
+        """Read the topics as a consumer would, and judge."""
+        inputs = auditor.read_committed(self.bootstrap, self.topics.source)
+        answers = auditor.decisions(auditor.read_committed(self.bootstrap, self.topics.decisions))
+        answers += auditor.dead_letters(auditor.read_committed(self.bootstrap, self.topics.dead_letters))
+        return auditor.audit(inputs, answers, Offline(trained))
+
+    def end(self) -> None:
+        """Leave no process behind."""
+        for scorer in self.scorers:
+            if scorer.process.poll() is None:
+                scorer.process.send_signal(signal.SIGCONT)
+                scorer.process.kill()
+                scorer.process.wait(30)
+
+
+@contextmanager
+def world(bootstrap: str, directory: Path, bundle: Path, name: str, **settings: Any) -> Iterator[World]:
+    """Give a fresh world on a broker, and leave no process behind."""
+    made = World(bootstrap, directory, bundle, Topics.called(name), settings)
+    made.create()
+    try:
+        yield made
+    finally:
+        made.end()
