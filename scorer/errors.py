@@ -120,6 +120,7 @@ class Reason(StrEnum):
     MISSING_FIELD = "missing_field"
     OUT_OF_RANGE = "out_of_range"
     UNKNOWN_CATEGORY = "unknown_category"
+    BAD_IMAGE = "bad_image"
     BAD_SCORE = "bad_score"
     MODEL_FAILED = "model_failed"
     OVERSIZE = "oversize"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from bundles import cards, trained  # noqa: F401
@@ -11,6 +12,15 @@ from bundles import cards, trained  # noqa: F401
 from scorer.broker.jars import java_command
 from scorer.broker.local import LocalBroker
 from scorer.errors import LocalBrokerError
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give the session, and every process that it starts, a memory of its own: what a test packs, it has admitted."""
+    directory = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCORER_CACHE", str(directory))
+        yield directory
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ REASONS = {
     Reason.MISSING_FIELD: "a field that may not be null is null or absent",
     Reason.OUT_OF_RANGE: "a number or text outside its range, or beyond the model's dtype",
     Reason.UNKNOWN_CATEGORY: 'a category that the encoder, with `handle_unknown="error"`, does not know',
+    Reason.BAD_IMAGE: "no PNG or JPEG image, a broken one, or one of more pixels than the bundle lets through",
     Reason.BAD_SCORE: "the model gave no probability: NaN, or outside [0, 1]",
     Reason.MODEL_FAILED: "the model's call fails on this event alone",
     Reason.OVERSIZE: "the record's key leaves no room for a decision",

@@ -146,7 +146,7 @@ def test_defaults_are_those_of_the_reference(tmp_path: Path) -> None:
 def test_the_reference_describes_every_key_in_one_sentence() -> None:
     """Each setting has one row, whose description is one sentence."""
     rows = reference()
-    assert len({keys for keys, *_ in rows}) == len(rows) == 14
+    assert len({keys for keys, *_ in rows}) == len(rows) == 16
     for keys, kind, default, description in rows:
         assert kind, keys
         assert default, keys
@@ -247,6 +247,52 @@ def test_a_bomb_of_aliases_is_refused(tmp_path: Path) -> None:
     """Aliases of aliases cannot fill memory."""
     levels = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
     assert "more than 10000 values" in refused(ConfigError, tmp_path, f"a0: &a0 [x]\n{levels}")
+
+
+@pytest.mark.parametrize(
+    "trust",
+    [
+        {"keys": ["keys/release.pem", "/etc/other.pem"], "allow_rollback": ["card-fraud:6", "a:b:1"]},
+        {"keys": "keys/release.pem, /etc/other.pem", "allow_rollback": "card-fraud:6,a:b:1"},
+    ],
+)
+def test_trust_names_keys_and_bundles(tmp_path: Path, trust: dict[str, Any]) -> None:
+    """Keys lie beside the file, as bundles do; one text holds several, separated by commas, as a variable does."""
+    in_file = loaded(tmp_path, configuration(trust=trust)).trust
+    texts = {name: value if isinstance(value, str) else ",".join(value) for name, value in trust.items()}
+    variables = {f"SCORER__TRUST__{name.upper()}": text for name, text in texts.items()}
+    in_variables = loaded(tmp_path, configuration(), variables).trust
+
+    for found in (in_file, in_variables):
+        assert found.keys == (tmp_path / "keys/release.pem", Path("/etc/other.pem"))
+        assert found.allow_rollback == ("card-fraud:6", "a:b:1")
+
+
+def test_a_version_in_a_variable_stays_text(tmp_path: Path) -> None:
+    """YAML 1.1 would read 1:6 as the number 66."""
+    found = loaded(tmp_path, configuration(), {"SCORER__TRUST__ALLOW_ROLLBACK": "1:6"})
+
+    assert found.trust.allow_rollback == ("1:6",)
+
+
+@pytest.mark.parametrize(
+    ("trust", "words"),
+    [
+        ({"keys": 3}, "trust.keys: must be a list of paths, not 3"),
+        ({"keys": [3]}, "trust.keys: must be a list of paths"),
+        ({"keys": [""]}, "trust.keys: must be 1 to 249 characters"),
+        ({"keys": ""}, "trust.keys: must be 1 to 249 characters"),
+        ({"keys": None}, "trust.keys: must be a list of paths"),
+        ({"key": "release.pem"}, "trust.key: unknown key; did you mean keys?"),
+        ({"allow_rollback": ["card-fraud"]}, "trust.allow_rollback: must be bundles, each as name:version"),
+        ({"allow_rollback": ["card-fraud:"]}, "trust.allow_rollback: must be bundles, each as name:version"),
+        ({"allow_rollback": {"card-fraud": 6}}, "trust.allow_rollback: must be a list of bundles"),
+        ("release.pem", "trust: must be a mapping"),
+    ],
+)
+def test_trust_that_is_none_is_refused(tmp_path: Path, trust: object, words: str) -> None:
+    """A key that was meant, and not read, would let every bundle through."""
+    assert words in refused(ConfigError, tmp_path, configuration(trust=trust))
 
 
 def test_what_is_not_toml_is_refused(tmp_path: Path) -> None:
@@ -583,6 +629,8 @@ REFERABLE = [
     ("topics", "payments", "otherwise"),
     ("topics", "payments", "bundle"),
     ("topics", "payments", "bands", "review"),
+    ("trust", "keys"),
+    ("trust", "allow_rollback"),
     ("http", "listen"),
 ]
 
@@ -608,7 +656,7 @@ def test_a_secret_is_never_told(tmp_path: Path, keys: tuple[str, ...], secret: s
         assert secret not in str(found)
         assert unchained(found)
         return
-    parts = [found, found.kafka, found.batch, found.http, found.topics, *found.topics.values()]
+    parts = [found, found.kafka, found.batch, found.trust, found.http, found.topics, *found.topics.values()]
     assert secret not in "".join(f"{part!r}{part!s}" for part in parts)
     assert secret not in str(found.describe())
     assert "***" in repr(found)

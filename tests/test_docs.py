@@ -11,7 +11,11 @@ from pathlib import Path
 import docs_tables
 import pytest
 
+from sklearn.decomposition import PCA
+
 from scorer import config
+from scorer.bundle.compile import compile_preprocessor
+from scorer.errors import PackError
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,6 +33,17 @@ def test_table_is_the_codes_own(table: Callable[[], str]) -> None:
     assert table() in README, f"put this into README.md:\n{table()}"
 
 
+def test_supported_classes_are_the_compilers_own() -> None:
+    """Every scikit-learn class that is compiled is in the documentation, and no other."""
+    page = (ROOT / "docs" / "bundles.md").read_text()
+    (listed,) = re.findall(r"<!-- supported -->\n(.*?)\n<!-- /supported -->", page, re.DOTALL)
+    told = re.findall(r"`(\w+)`", listed)
+    with pytest.raises(PackError) as caught:
+        compile_preprocessor(PCA().fit([[1.0, 2.0], [3.0, 5.0]]), columns=["a", "b"])
+    supported = str(caught.value).partition("subclasses: ")[2].partition(", 'passthrough'")[0].split(", ")
+    assert told == supported
+
+
 def test_example_runs(tmp_path: Path) -> None:
     """The README's example trains and packs a bundle that `scorer check` accepts and its configuration names."""
     (example,) = blocks("python")
@@ -44,7 +59,7 @@ def test_example_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "scorer/DESIGN.md", "deploy/README.md"]
+    "name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "scorer/DESIGN.md", "deploy/README.md", "docs/bundles.md"]
 )
 def test_links_lead_somewhere(name: str) -> None:
     """Every relative link in the documentation points to a file that exists."""
@@ -53,7 +68,7 @@ def test_links_lead_somewhere(name: str) -> None:
         assert (page.parent / target).exists(), f"{name}: {target}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "deploy/README.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/bundles.md"])
 def test_commands_exist(name: str) -> None:
     """Every `make` target and `scorer` command that the documentation names exists."""
     page = (ROOT / name).read_text()

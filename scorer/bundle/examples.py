@@ -1,17 +1,22 @@
-"""Example events for packing: from dictionaries or a DataFrame to columns of plain values, and their schema."""
+"""Example events for packing: columns of plain values, and their schema."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import numpy as np
 
+from scorer.bundle.gathering import gather
 from scorer.decode import EventSchema, Field, FieldType
 from scorer.errors import PackError
 
@@ -25,10 +30,8 @@ TYPES = {
     "boolean": FieldType.BOOLEAN,
     "bool": FieldType.BOOLEAN,
     "timestamp": FieldType.TIMESTAMP,
+    "bytes": FieldType.BYTES,
 }
-
-
-GOLDEN_EVENTS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +40,34 @@ class Examples:
 
     columns: Mapping[str, Sequence[Any]]
     count: int
+    labels: Sequence[int] | None = None
+    """The examples' own labels, 0 or 1 each, where a dataset had (features, label)."""
 
     @classmethod
-    def of(cls, events: Any) -> Examples:
-        """Read a sequence of dictionaries, nested or with dotted keys, or a DataFrame with paths as column names."""
-        if hasattr(events, "columns") and hasattr(events, "iloc"):
-            columns = {str(name): [_plain(item) for item in events[name]] for name in events.columns}
-            return cls._some(columns, len(events))
-        if isinstance(events, Sequence) and events and all(isinstance(event, Mapping) for event in events):
-            rows = [dict(_flat(event)) for event in events]
-            paths = dict.fromkeys(path for row in rows for path in row)
-            return cls._some({path: [_plain(row.get(path)) for row in rows] for path in paths}, len(rows))
-        raise PackError(f"events: a {type(events).__name__}; give example events as dictionaries or as a DataFrame")
+    def of(cls, events: Any, *, names: Sequence[str] | None = None, binary: Collection[str] = ()) -> Examples:
+        """Read events of any kind that `gathering` lists; `names` are the columns of a matrix, in order.
 
-    @classmethod
-    def _some(cls, columns: Mapping[str, Sequence[Any]], count: int) -> Examples:
-        if not count:
+        The fields in `binary` hold bytes: their text is base64. Raises PackError for what holds no events.
+        """
+        found = gather(events, names)
+        if not found.count:
             raise PackError("events: there are none; give at least one example event, better some thousands")
-        for name in columns:
+        columns = {}
+        for name, values in found.columns.items():
             if re.search(r'["\\\x00-\x1f]', name):
                 raise PackError(f"events: field {name!r} has a quote, backslash or control character; rename it")
-        return cls(columns, count)
+            plain = [_plain(value) for value in values]
+            columns[name] = [_bytes(name, value) for value in plain] if name in binary else plain
+        return cls(columns, found.count, found.labels)
+
+    @property
+    def texts(self) -> list[str]:
+        """The fields of text or bytes."""
+        return [
+            name
+            for name, column in self.columns.items()
+            if isinstance(next((value for value in column if value is not None), None), str | bytes)
+        ]
 
     def schema(
         self,
@@ -84,7 +94,7 @@ class Examples:
         names_events = (FieldType.STRING, FieldType.INTEGER)
         if event_id and (fields[event_id].nullable or fields[event_id].type not in names_events):
             raise PackError(f"event_id {event_id!r}: must be text or an integer, and never null")
-        if event_time and fields[event_time].type in (FieldType.STRING, FieldType.BOOLEAN):
+        if event_time and fields[event_time].type in (FieldType.STRING, FieldType.BOOLEAN, FieldType.BYTES):
             raise PackError(
                 f"event_time {event_time!r}: must be milliseconds since the epoch, or RFC 3339 text with "
                 f"schema={{{event_time!r}: {{'type': 'timestamp'}}}}"
@@ -94,25 +104,6 @@ class Examples:
     def encode(self, schema: EventSchema, rows: Sequence[int]) -> list[bytes]:
         """Return events as JSON with the schema's fields, as they would come from the topic."""
         return [msgspec.json.encode(self._event(schema, row)) for row in rows]
-
-    def golden_rows(self, schema: EventSchema) -> list[int]:
-        """Return rows of examples: evenly spread, and each field's least and greatest value, a null, every category.
-
-        At most eight rare categories a field, so that a field of many does not crowd out the rest.
-        """
-        chosen = dict.fromkeys(np.linspace(0, self.count - 1, min(GOLDEN_EVENTS, self.count)).astype(int).tolist())
-        for path in schema.fields:
-            column = self.columns[path]
-            present = [row for row, value in enumerate(column) if value is not None]
-            chosen |= dict.fromkeys([row for row, value in enumerate(column) if value is None][:1])
-            if not present or path in (schema.event_id, schema.event_time):
-                continue
-            if isinstance(column[present[0]], str):
-                firsts = {column[row]: row for row in reversed(present)}
-                chosen |= dict.fromkeys(list(firsts.values())[:8])
-            else:
-                chosen |= dict.fromkeys([min(present, key=column.__getitem__), max(present, key=column.__getitem__)])
-        return sorted(chosen)
 
     def _event(self, schema: EventSchema, row: int) -> dict[str, Any]:
         event: dict[str, Any] = {}
@@ -162,23 +153,25 @@ def _infer(name: str, values: Sequence[Any], *, integer: bool) -> FieldType:
         return FieldType.STRING
     if kinds == {datetime}:
         return FieldType.TIMESTAMP
+    if kinds == {bytes}:
+        return FieldType.BYTES
     raise PackError(f"events: {name!r} mixes {sorted(kind.__name__ for kind in kinds)}; a field has one type")
 
 
-def _flat(event: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    pairs: list[tuple[str, Any]] = []
-    for key, value in event.items():
-        path = f"{prefix}{key}"
-        pairs += _flat(value, f"{path}.") if isinstance(value, Mapping) else [(path, value)]
-    return pairs
+def _bytes(name: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise PackError(
+            f"events: field {name!r} holds bytes, as base64, but {value[:40]!r} is none: {error}"
+        ) from error
 
 
 def _plain(value: Any) -> Any:
     """Return a plain Python value; every marker of a missing one becomes None."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if hasattr(value, "to_pydatetime"):
-        value = None if value != value else value.to_pydatetime()  # noqa: PLR0124 - NaT is not itself
+    value = _unwrapped(value)
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return None
     if isinstance(value, float):
@@ -188,3 +181,18 @@ def _plain(value: Any) -> Any:
     if isinstance(value, date) and not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day)
     return value
+
+
+def _unwrapped(value: Any) -> Any:
+    """Return what NumPy's and pandas' scalars, decimals and views of bytes stand for."""
+    if isinstance(value, np.datetime64):
+        return value.astype("datetime64[us]").item()
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return value.item()
+    if hasattr(value, "to_pydatetime"):
+        return None if value != value else value.to_pydatetime(warn=False)  # noqa: PLR0124 - NaT is not itself
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    return str(value) if isinstance(value, UUID) else value

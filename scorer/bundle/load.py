@@ -1,19 +1,19 @@
-"""Opening a bundle: digests first, then the parts, then the proof. What fails a step is never served."""
+"""Opening a bundle: custody first, then the gates, the parts, the proof. What fails a step is never served."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scorer.bundle import golden
+from scorer.bundle.custody import Gate, Held, take
 from scorer.bundle.golden import Golden, Proof
-from scorer.bundle.manifest import NAME, Manifest, decode, digest, files_under
+from scorer.bundle.manifest import NAME, Manifest
 from scorer.config.bands import check_bands
 from scorer.decode import JsonDecoder
 from scorer.encode import Encoder, Origin
-from scorer.errors import BandsError, BundleError, GoldenError
+from scorer.errors import BandsError, BundleError, GoldenError, ScorerError
 from scorer.infer.model import Model
 from scorer.infer.runtime import fingerprint
 from scorer.pipeline import Lane
@@ -26,7 +26,10 @@ OTHERWISE = "approve"
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle: its manifest, the SHA-256 of that, its loaded parts, and what its golden events proved."""
+    """A verified bundle: its manifest, the SHA-256 of that, its loaded parts, and what its golden events proved.
+
+    `signed` says that it has a signature, `signer` which trusted key verified it (see `custody.Held`).
+    """
 
     path: Path
     manifest: Manifest
@@ -35,6 +38,8 @@ class Bundle:
     transform: Transform
     model: Model
     proof: Proof
+    signed: bool = False
+    signer: str = ""
 
     def lane(
         self,
@@ -59,15 +64,33 @@ class Bundle:
         return Lane(topic, self.decode, self.transform, self.model, effective, encoder)
 
 
-def load(path: str | Path) -> Bundle:
-    """Open a bundle and prove it.
+def load(path: str | Path, *, keys: Sequence[str | Path] = (), gates: Iterable[Gate] = ()) -> Bundle:
+    """Open a bundle and prove it, from a private copy that is gone when this returns.
 
-    Raises BundleError where it is missing, incomplete, altered or of another format; GoldenError where its golden
-    events do not give the packed features or scores on this machine.
+    `keys` are the files of the trusted public keys; with any, only bundles that one of them signed are opened. `gates`
+    are what else the verified copy must pass before TensorFlow sees it: `admission.Admission`, `rollback.Served`.
+
+    Raises BundleError where it is missing, incomplete, altered, not signed by one of `keys`, refused by a gate or of
+    another format; GoldenError where its golden events do not give the packed features or scores on this machine;
+    ConfigError for a key that is none.
     """
-    path = Path(path)
-    manifest, sha256 = check_files(path)
-    packed = golden.read(path)
+    with take(Path(path), [Path(key) for key in keys]) as held:
+        for gate in gates:
+            gate(held)
+        return open_held(held)
+
+
+def open_held(held: Held) -> Bundle:
+    """Open and prove what is in custody; everything is in memory then. Errors name the directory that it came from."""
+    try:
+        return _open(held)
+    except ScorerError as error:
+        raise type(error)(str(error).replace(str(held.directory), str(held.path))) from error
+
+
+def _open(held: Held) -> Bundle:
+    path, manifest = held.directory, held.manifest
+    packed = golden.read(path, manifest.events.event_id)
     decoder, transform = JsonDecoder(manifest.events), Transform(manifest.plan)
     read = {*transform.fields, manifest.events.event_id, manifest.events.event_time} - {None}
     if unknown := read - manifest.events.fields.keys():
@@ -75,28 +98,9 @@ def load(path: str | Path) -> Bundle:
     inputs = golden_inputs(packed, decoder, transform, path)
     model = Model(path / "model", manifest.model, inputs.arrays)
     proof = _prove(path, manifest, packed, inputs, model)
-    return Bundle(path, manifest, sha256, decoder, transform, model, proof)
-
-
-def check_files(path: Path) -> tuple[Manifest, str]:
-    """Check every file's size and digest against the manifest; return it, and the SHA-256 of its own bytes."""
-    if not path.is_dir():
-        raise BundleError(f"{path}: no such bundle; is the path right, and is it a directory?")
-    try:
-        text = (path / NAME).read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path / NAME}: {error.strerror}; without its manifest this is no bundle") from error
-    manifest = decode(text, path / NAME)
-    found = {file.relative_to(path).as_posix(): file for file in files_under(path)}
-    listed = {entry.path: entry for entry in manifest.files}
-    for name in sorted(listed.keys() - found.keys()):
-        raise BundleError(f"{path / name}: missing, though the manifest lists it; copy the bundle again, whole")
-    for name in sorted(found.keys() - listed.keys()):
-        raise BundleError(f"{path / name}: not in the manifest; a bundle holds nothing else, remove it")
-    for name, entry in listed.items():
-        if found[name].stat().st_size != entry.size or digest(found[name]) != entry.sha256:
-            raise BundleError(f"{path / name}: altered since it was packed (its digest differs); copy the bundle again")
-    return manifest, hashlib.sha256(text).hexdigest()
+    return Bundle(
+        held.path, manifest, held.sha256, decoder, transform, model, proof, signed=held.signed, signer=held.signer
+    )
 
 
 def golden_inputs(packed: Golden, decoder: JsonDecoder, transform: Transform, path: Path) -> Inputs:
@@ -111,10 +115,13 @@ def golden_inputs(packed: Golden, decoder: JsonDecoder, transform: Transform, pa
 
 
 def _prove(path: Path, manifest: Manifest, packed: Golden, inputs: Inputs, model: Model) -> Proof:
-    same_machine = fingerprint() == manifest.fingerprint
-    features_identical = golden.check_features(packed, inputs, path, same_machine=same_machine)
-    scores, failed = model(inputs)
-    if failed:
-        raise GoldenError(f"{path}: golden event {failed[0].row}: {failed[0].message}")
-    worst = golden.check_scores(packed, scores, Bands.of(manifest.bands, OTHERWISE), manifest.tolerance, path)
-    return Proof(len(packed.values), same_machine, features_identical, worst == 0.0, worst)
+    return golden.prove(
+        packed,
+        inputs,
+        model,
+        plan=manifest.plan,
+        bands=Bands.of(manifest.bands, OTHERWISE),
+        tolerance=manifest.tolerance,
+        where=path,
+        same_machine=fingerprint() == manifest.fingerprint,
+    )

@@ -1,12 +1,17 @@
-"""`bundle.json`: what a bundle is, what it reads, what it calls, and the digest of every other file."""
+"""`bundle.json`: what a bundle is, what it reads, what it calls, and the digest of every file, its own included."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import math
+import re
 from pathlib import Path
 
 import msgspec
 
+from scorer.bundle.distribution import References
+from scorer.config.bands import check_bands
 from scorer.decode import EventSchema
 from scorer.errors import BundleError
 from scorer.infer import ModelSpec
@@ -14,6 +19,10 @@ from scorer.transform import Plan
 
 FORMAT = 1
 NAME = "bundle.json"
+UNSEALED = "0" * 64
+MAX_TOLERANCE = 1e-3
+"""Scores that far apart would move decisions: a tolerance above it proves nothing."""
+_SEAL = re.compile(rb'("seal"\s*:\s*")([0-9a-f]{64})(?=")')
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,10 +42,12 @@ class BandFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """On so many labelled examples, which the model may have been trained on: all figures in [0, 1].
+    """On so many labelled examples, which the model may have been trained on, and its calibration fitted.
 
     `calibration_error` is the expected calibration error over 15 bins of equal width (Naeini et al., 2015): the
-    difference between mean score and share of positives of each bin, weighted by its events.
+    difference between mean score and share of positives of each bin, weighted by its events; `calibration_error_before`
+    is that of the scores without the calibration. `brier` is the mean squared difference of score and label, `log_loss`
+    their mean cross-entropy in nats. All but the last are in [0, 1].
     """
 
     events: int
@@ -44,6 +55,9 @@ class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     roc_auc: float
     average_precision: float
     calibration_error: float
+    calibration_error_before: float
+    brier: float
+    log_loss: float
     bands: dict[str, BandFigures]
 
 
@@ -51,7 +65,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """The contents of `bundle.json`.
 
     `created` is RFC 3339; `fingerprint` is that of the machine that packed (see `infer.runtime`); `tolerance` is the
-    largest difference of a score from its packed one; `bands` are the lowest scores of each band, ascending.
+    largest difference of a score from its packed one; `bands` are the lowest scores of each band, ascending; `seal` is
+    the text's own digest (see `reseal`).
     """
 
     format: int
@@ -67,22 +82,69 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     tolerance: float
     files: list[File]
     figures: Figures | None = None
+    reference: References | None = None
+    seal: str = UNSEALED
 
 
 def encode(manifest: Manifest) -> bytes:
-    """Return the manifest as indented JSON: it is read by people too, and compared by `diff`."""
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+    """Return the manifest, sealed, as indented JSON: it is read by people too, and compared by `diff`."""
+    return reseal(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+
+
+def reseal(text: bytes) -> bytes:
+    """Return a manifest's text with its seal set anew: the SHA-256 of the text itself, with zeros for the seal.
+
+    It finds a flipped bit in a bundle that nobody signed. It stops no one who means it: a signature does.
+    """
+    blank = _SEAL.sub(rb"\g<1>" + UNSEALED.encode(), text)
+    seal = hashlib.sha256(blank).hexdigest().encode()
+    return _SEAL.sub(rb"\g<1>" + seal, text)
 
 
 def decode(text: bytes, where: Path) -> Manifest:
-    """Read a manifest; raises BundleError for another format version or anything that does not belong there."""
+    """Read a manifest.
+
+    Raises BundleError for another format version, for anything that does not belong there, for a tolerance that
+    proves nothing, and for a text that is not as it was sealed.
+    """
     try:
         version = msgspec.json.decode(text, type=_Versioned).format
         if version != FORMAT:
             raise BundleError(f"{where}: format {version}, this scorer reads format {FORMAT}; pack the bundle anew")
-        return msgspec.json.decode(text, type=Manifest)
-    except msgspec.MsgspecError as error:
-        raise BundleError(f"{where}: not a bundle's manifest: {error}; it is damaged, pack the bundle anew") from error
+        manifest = msgspec.json.decode(text, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        why = _no_number(text) or f"not a bundle's manifest: {error}"
+        raise BundleError(f"{where}: {why}; it is damaged, pack the bundle anew") from error
+    if faults := _faults(manifest):
+        raise BundleError("\n".join(f"{where}: {fault}; pack the bundle anew" for fault in faults))
+    if len(_SEAL.findall(text)) != 1 or reseal(text) != text:
+        raise BundleError(f"{where}: altered since it was packed (its seal differs); copy the bundle again")
+    return manifest
+
+
+def _faults(manifest: Manifest) -> list[str]:
+    """Return which of the manifest's numbers would make a proof or a decision meaningless."""
+    faults = check_bands(manifest.bands, "bands")
+    if not 0 <= manifest.tolerance <= MAX_TOLERANCE:
+        faults.append(f"tolerance: must be from 0 to {MAX_TOLERANCE:g}, not {manifest.tolerance:g}")
+    for name, field in manifest.events.fields.items():
+        if field.range and not field.range[0] <= field.range[1]:
+            faults.append(f"events.fields.{name}.range: {list(field.range)} holds no number")
+    return faults
+
+
+def _no_number(text: bytes) -> str:
+    """Return which entry is NaN or infinite, which JSON does not know but other programs write; "" if none is."""
+    try:
+        entries = [("", json.loads(text))]
+    except (ValueError, RecursionError):
+        return ""
+    for path, value in entries:
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"{path} is {value}, which is no finite number"
+        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        entries += [(f"{path}.{key}".lstrip("."), item) for key, item in inner]
+    return ""
 
 
 def files_under(directory: Path) -> list[Path]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from scorer.bundle import manifest
+from scorer.bundle import manifest, signing
+from scorer.bundle.admission import Admission
+from scorer.bundle.calibrating import method_of
 from scorer.bundle.examples import Examples
 from scorer.bundle.load import OTHERWISE, Bundle, load
 from scorer.bundle.packer import Packer
@@ -28,15 +31,20 @@ def pack(
     event_id: str | None = None,
     event_time: str | None = None,
     columns: Sequence[str] | None = None,
+    inputs: Mapping[str, str | Sequence[str]] | None = None,
     schema: Mapping[str, Mapping[str, Any]] | None = None,
     text: Mapping[str, Any] | None = None,
+    image: Mapping[str, Mapping[str, Any]] | None = None,
     output: str | None = None,
     score: str = "probability",
     positive_class: int | None = None,
+    error: Literal["mse", "mae"] = "mse",
+    calibration: str | None = None,
     bands: Mapping[str, float],
     batch_shape: int | None = None,
     tolerance: float = 1e-6,
     signature: str = "serving_default",
+    sign: str | Path | None = None,
 ) -> Bundle:
     """Pack a model, its preprocessing and its bands into `directory`, prove the bundle, and return it loaded.
 
@@ -44,24 +52,44 @@ def pack(
         directory: where the bundle goes; one that is there already is replaced, anything else is refused.
         name: the model's name, in every decision.
         version: its version, in every decision.
-        model: a Keras model, a `.keras` file, or a SavedModel directory.
+        model: a Keras model (subclassed: called at least once), a `.keras` file, or a SavedModel directory of
+            TensorFlow 1 or 2.
         preprocessor: the *fitted* scikit-learn ColumnTransformer, Pipeline or transformer; None for a model that
             takes raw columns under the fields' names (or, with `columns`, as one matrix).
-        events: raw example events, as they were before the preprocessor: dictionaries, or a DataFrame whose column
-            names are paths (`card.country`).
-        labels: 0 or 1 per event; then every example is scored, and the figures are kept in the bundle.
+        events: raw example events, as they were before the preprocessor: dictionaries (a list or any iterable), a
+            DataFrame whose column names are paths (`card.country`), a pyarrow Table, or a `tf.data.Dataset`, batched
+            or not. Of an iterable or dataset the first 100,000 events are taken.
+        labels: 0 or 1 per event (left out, those of a dataset of (features, label)); then every example is scored,
+            and the figures are kept in the bundle: among them the expected calibration error, with the calibration
+            and without.
         event_id: the field that identifies an event to people.
         event_time: the field that says when it happened (milliseconds since the epoch, or a timestamp).
-        columns: the columns' names in order, for a preprocessor or model that was fitted on arrays.
+        columns: the columns' names in order, for a preprocessor or model that was fitted on arrays, and for events
+            that come as a matrix.
+        inputs: model input → what feeds it: names of transformers of the ColumnTransformer, a field of text= or
+            image=, or fields as they are. Inputs that are not named take the field of their name, or all features.
         schema: what the examples do not show: `{field: {"type": …, "nullable": …, "range": [low, high]}}`.
         text: field → the TextVectorization that prepared it in training; it is fused in front of the model.
+        image: field of PNG or JPEG bytes (base64 in the stream) → how training prepared it: `library` ("tensorflow",
+            fused in front of the model, or "pillow"), `resize` [height, width], `resample`, `scale`, `offset`,
+            `channels` or `mode`, `dtype`, and `max_pixels`, up to which a picture is decoded at all.
         output: which named output is the score; may be left out where there is one.
-        score: what the output means: `probability`, `logit` or `softmax`.
+        score: what the output means: `probability`, `logit`, `softmax`, `reconstruction_error` (of an autoencoder: the
+            output is compared with the one float input of its shape; or it is one float an event, the error itself)
+            or `anomaly` (one float an event of any range, more being more suspicious).
         positive_class: the column of a softmax that means fraud.
+        error: how a reconstruction is compared with the input: mean squared (`mse`) or mean absolute (`mae`) error.
+        calibration: how the model's output becomes the score: `none`, `platt`, `isotonic`, `temperature` (these three
+            are fitted to the labels) or `quantile` (to the examples, no labels needed: the score is the share of them
+            that was less suspicious). Where left out: `none`, but `quantile` for a reconstruction error or anomaly,
+            which `none` would only clip to [0, 1]. It wants events that the model has not been trained on.
         bands: name → lowest score, ascending, inside (0, 1).
-        batch_shape: rows of every model call (1,024 where left out).
+        batch_shape: rows of every model call; left out, the largest whose call costs little more than a small one's
+            is measured. Rounded up to a multiple of eight, unless it is one.
         tolerance: the largest difference of a score from its packed one that another machine may show.
         signature: the SavedModel's signature.
+        sign: the file of a private Ed25519 key in PEM: `bundle.sig` is then its signature over `bundle.json`. If the
+            key is encrypted, SCORER_SIGN_PASSPHRASE has the passphrase.
 
     Raises:
         PackError: for what cannot be packed, by name, with what is supported.
@@ -75,20 +103,31 @@ def pack(
         raise PackError(f"{target}: exists and is no bundle; remove it, or pack somewhere else")
     if score not in list(ScoreKind) or (score == ScoreKind.SOFTMAX) != (positive_class is not None):
         raise PackError(f"score {score!r}: give {', '.join(ScoreKind)}; a softmax, and only it, has a positive_class")
+    if error not in ("mse", "mae"):
+        raise PackError(f"error {error!r}: a reconstruction is compared with the input by 'mse' or 'mae'")
+    binary = {*(image or {}), *(field for field, said in (schema or {}).items() if said.get("type") == "bytes")}
+    examples = Examples.of(events, names=columns, binary=binary)
+    labels = examples.labels if labels is None else labels
+    method = method_of(calibration, ScoreKind(score), labelled=labels is not None)
+    key = None if sign is None else signing.private_key(Path(sign), os.environ)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
         room = Path(scratch) / "bundle"
         room.mkdir()
-        packer = Packer(room, Examples.of(events), preprocessor, columns)
-        packer.export(model, signature, text or {})
-        packer.contract(output, ScoreKind(score), positive_class, batch_shape)
+        packer = Packer(room, examples, preprocessor, columns)
+        packer.export(model, signature, text or {}, image or {}, inputs or {})
+        packer.contract(output, ScoreKind(score), positive_class, error)
         packer.plan(event_id, event_time, schema or {})
+        packer.shape(batch_shape)
+        packer.calibrate(method, labels)
         packer.prove(events, bands)
         if labels is not None:
             packer.judge(labels, bands)
-        packer.seal(name, version, bands, tolerance)
+        packer.seal(name, version, bands, tolerance, key)
         load(room)
         if target.exists():
             target.rename(Path(scratch) / "former")
         room.rename(target)
-    return load(target)
+    packed = load(target)
+    Admission.of(os.environ).remember(packed.sha256)
+    return packed

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from scorer.cli import check, demo, kafka, replay, run
+from scorer.cli import check, demo, diff, kafka, pack, replay, run, show
 from scorer.errors import ScorerError
 
 app = typer.Typer(
@@ -22,7 +22,10 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("replay")(replay.replay)
+app.command("pack")(pack.pack)
 app.command("check")(check.check)
+app.command("show")(show.show)
+app.command("diff")(diff.diff)
 app.add_typer(demo.app, name="demo")
 app.command("kafka")(kafka.kafka)
 

@@ -31,6 +31,7 @@ class Setting:
     must_exist: bool
     bands: Mapping[str, float] | None
     otherwise: str
+    keys: Sequence[Path]
 
 
 def replay(
@@ -107,6 +108,7 @@ def _setting(
         must_exist=decisions is not None,
         bands=_bands(bands, otherwise) if bands else configured.bands if configured else None,
         otherwise=otherwise,
+        keys=settings.trust.keys if settings else (),
     )
 
 
@@ -165,9 +167,10 @@ def _recorded(past: Past, selected: Slice, setting: Setting, watch: Watch) -> tu
 def _lane(setting: Setting) -> tuple[Lane, Making]:
     """Load and prove the bundle, and make the topic's lane of it."""
     from scorer import bundle
+    from scorer.bundle.admission import Admission
     from scorer.replay.compare import Making
 
-    loaded = bundle.load(setting.bundle)
+    loaded = bundle.load(setting.bundle, keys=setting.keys, gates=[Admission.of(os.environ)])
     lane = loaded.lane(
         setting.topic,
         group="replay",

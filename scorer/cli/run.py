@@ -149,10 +149,15 @@ def _within(kafka: Properties, limit: int | None) -> Properties:
 def _lanes(settings: Settings, telemetry: Telemetry, max_bytes: int) -> Mapping[str, Lane]:
     """Load and prove every bundle once, and make each topic's lane; a record may have `max_bytes`."""
     from scorer import bundle
+    from scorer.bundle.admission import Admission
+    from scorer.bundle.rollback import Served
     from scorer.telemetry.facts import BundleLoaded
 
     paths = dict.fromkeys(topic.bundle for topic in settings.topics.values())
-    bundles = {path: bundle.load(path) for path in paths}
+    trust = settings.trust
+    served = Served.of(os.environ, trust.keys, trust.allow_rollback)
+    gates = (served, Admission.of(os.environ))
+    bundles = {path: bundle.load(path, keys=trust.keys, gates=gates) for path in paths}
     lanes = {}
     for name, topic in settings.topics.items():
         loaded = bundles[topic.bundle]
@@ -177,6 +182,7 @@ def _lanes(settings: Settings, telemetry: Telemetry, max_bytes: int) -> Mapping[
                 topic.otherwise,
             )
         )
+    served.remember(bundles.values())
     return lanes
 
 

@@ -7,7 +7,7 @@ from scorer.config.bands import band_faults, check_bands
 from scorer.config.loader import load
 from scorer.config.properties import Properties
 from scorer.config.schema import reference
-from scorer.config.settings import Batch, Delivery, Http, Settings, Start, Topic
+from scorer.config.settings import Batch, Delivery, Http, Settings, Start, Topic, Trust
 
 __all__ = [
     "Batch",
@@ -17,6 +17,7 @@ __all__ = [
     "Settings",
     "Start",
     "Topic",
+    "Trust",
     "band_faults",
     "check_bands",
     "load",

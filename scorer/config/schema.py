@@ -21,7 +21,11 @@ _TYPES: Final[Mapping[object, str]] = {
     float: "number",
     bool: "true or false",
     Path: "path",
+    tuple[Path, ...]: "list of paths",
+    tuple[str, ...]: "list of texts",
 }
+
+_LISTS: Final = (tuple[Path, ...], tuple[str, ...])
 
 
 @cache
@@ -46,7 +50,7 @@ def takes_text(keys: Keys) -> bool:
     """Return whether the setting at `keys` is text, so that 0123 from the environment is not the number 83."""
     field = fields().get(_general(keys))
     kind = field.annotation if field else None
-    return keys[:1] == ("kafka",) or (isinstance(kind, type) and issubclass(kind, str | Path))
+    return keys[:1] == ("kafka",) or kind in _LISTS or (isinstance(kind, type) and issubclass(kind, str | Path))
 
 
 def reference() -> list[tuple[str, str, str, str]]:
@@ -81,4 +85,6 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if field.default is None or isinstance(field.default, bool):
         return {None: "none", True: "true", False: "false"}[field.default]
+    if field.default == ():
+        return "[]"
     return f"{field.default:g}" if isinstance(field.default, float) else str(field.default)

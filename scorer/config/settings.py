@@ -84,6 +84,26 @@ def _bundle(bundle: object, info: ValidationInfo) -> Path:
     return context.directory / _line(str(bundle))
 
 
+def _keys(keys: object, info: ValidationInfo) -> tuple[Path, ...]:
+    context = info.context if isinstance(info.context, Context) else Context()
+    return tuple(context.directory / _line(key) for key in _items(keys, "paths"))
+
+
+def _rollbacks(bundles: object) -> tuple[str, ...]:
+    found = tuple(map(_line, _items(bundles, "bundles, each as name:version")))
+    if not all(name and version for name, _, version in (bundle.rpartition(":") for bundle in found)):
+        raise _refuse("must be bundles, each as name:version, such as card-fraud:6")
+    return found
+
+
+def _items(value: object, what: str) -> list[str]:
+    """Return a list's texts; one text alone, as a variable of the environment has it, separates them by commas."""
+    items = [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str | Path) for item in items):
+        raise _refuse(f"must be a list of {what}")
+    return list(map(str, items))
+
+
 def _properties(values: object, info: ValidationInfo) -> Properties:
     if not isinstance(values, Mapping):
         raise _refuse("must be a mapping of librdkafka properties")
@@ -136,6 +156,8 @@ def _plain(value: object) -> object:
         return value.describe()
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return list(map(_plain, value))
     return str(value) if isinstance(value, Path | StrEnum) else value
 
 
@@ -175,6 +197,17 @@ class Topic(Section):
                 for name, message, at_edge in found
             )
         return bands
+
+
+class Trust(Section):
+    """Which bundles may be served."""
+
+    keys: Annotated[tuple[Path, ...], PlainValidator(_keys)] = Field(
+        (), description="Public Ed25519 keys (PEM files); with any, only bundles that one of them signed are served."
+    )
+    allow_rollback: Annotated[tuple[str, ...], PlainValidator(_rollbacks)] = Field(
+        (), description="Bundles, as name:version, that may be served although this machine has served a newer version."
+    )
 
 
 class Http(Section):
@@ -241,6 +274,7 @@ class Settings(Section):
     topics: Annotated[Mapping[TopicName, Topic], AfterValidator(_topics)] = Field(
         description="The topics to score, by name."
     )
+    trust: Trust = Field(default_factory=Trust, description="Which bundles may be served.")
     http: Http = Field(default_factory=Http, description="The page for metrics, health and status.")
 
     @property
@@ -252,7 +286,7 @@ class Settings(Section):
         """Hand every section the secrets in it, so that no `repr` of a part shows them either."""
         secrets = context.secrets if isinstance(context, Context) else frozenset()
         self._hide(frozenset(keys for keys in secrets if len(keys) == 1))
-        sections: dict[Keys, Section] = {("batch",): self.batch, ("http",): self.http}
+        sections: dict[Keys, Section] = {("batch",): self.batch, ("trust",): self.trust, ("http",): self.http}
         sections |= {("topics", name): topic for name, topic in self.topics.items()}
         for keys, section in sections.items():
             section._hide(frozenset(s[len(keys) :] for s in secrets if s[: len(keys)] == keys))

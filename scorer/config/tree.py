@@ -10,7 +10,7 @@ Tree: TypeAlias = dict[str, Any]
 
 
 def texts(tree: Tree, above: Keys = ()) -> Iterator[tuple[Keys, str]]:
-    """Yield every text value with its keys. Lists are passed over: no setting is one."""
+    """Yield every text value with its keys. Lists are passed over: a secret is never one."""
     for key, value in tree.items():
         if isinstance(value, str):
             yield (*above, key), value

@@ -37,7 +37,8 @@ class JsonDecoder:
     """Decodes JSON objects by a schema: `decoder(records)` gives columns of what is sound and a rejection for the rest.
 
     Rejected are: tombstones, text that is not JSON, nesting too deep to read, missing fields, other types than the
-    schema's, and numbers outside their range or the 64-bit types. Never raises for what an event holds.
+    schema's (bytes that are not base64 among them: RFC 4648's standard alphabet, padded), and numbers outside their
+    range or the 64-bit types. Never raises for what an event holds.
     """
 
     def __init__(self, schema: EventSchema) -> None:
@@ -178,11 +179,13 @@ def _annotation(field: Field, *, is_id: bool) -> Any:
             return bool
         case FieldType.TIMESTAMP:
             return datetime
+        case FieldType.BYTES:
+            return bytes
 
 
 def _column(field: Field, values: Iterator[Any], count: int) -> NDArray[Any]:
     """Return one field's values as the array that `Columns` promises."""
-    if field.type is FieldType.STRING:
+    if field.type in (FieldType.STRING, FieldType.BYTES):
         return np.fromiter(values, object, count)
     if field.type is FieldType.TIMESTAMP:
         return np.fromiter(map(_milliseconds, values), np.float64, count)

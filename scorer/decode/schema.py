@@ -8,13 +8,14 @@ import msgspec
 
 
 class FieldType(StrEnum):
-    """The types of a field, in JSON Schema's words; `timestamp` is RFC 3339 text."""
+    """The types of a field, in JSON Schema's words; `timestamp` is RFC 3339 text, `bytes` are base64 text."""
 
     NUMBER = "number"
     INTEGER = "integer"
     STRING = "string"
     BOOLEAN = "boolean"
     TIMESTAMP = "timestamp"
+    BYTES = "bytes"
 
 
 class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

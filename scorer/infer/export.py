@@ -1,102 +1,114 @@
-"""Writing SavedModels for `pack`: Keras models by their input and output names, with text preprocessing in front."""
+"""Writing SavedModels for `pack`: Keras models by their input and output names, with raw preprocessing in front."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scorer.errors import PackError
+from scorer.errors import BundleError, PackError
+from scorer.infer.fusing import Call, Endpoint, Fused, ImageChain, fuse
+from scorer.infer.keras_file import load_keras, why_refused
+from scorer.infer.keras_model import input_candidates, named_call
 from scorer.infer.model import load_saved_model, signature_of
 from scorer.infer.runtime import tensorflow
 
+SERVING = "serving_default"
 
-def export(model: Any, directory: Path, *, signature: str, text: Mapping[str, Any]) -> str:
-    """Write `model` as a SavedModel into `directory` and return the signature to call.
 
-    `model` is a Keras model, a `.keras` file (loaded with `safe_mode=True`), or a SavedModel directory, which is
-    copied as it is. `text` maps fields to the TextVectorization (or other Keras layer) that prepared them in
-    training; it is put in front, so that the signature takes the raw strings under the field's name.
-    Raises PackError for what is none of these.
+@dataclass(frozen=True, slots=True)
+class Fronts:
+    """What stands in front of the model, by the event's field.
+
+    `text` holds the TextVectorization (or other layer) that prepared a text in training, `images` the TensorFlow chain
+    of a picture; `targets` says which model input a field feeds where the names do not, `strings` which fields hold
+    text (a subclassed Keras model does not know the dtypes of its inputs).
+    """
+
+    text: Mapping[str, Any] = field(default_factory=dict)
+    images: Mapping[str, ImageChain] = field(default_factory=dict)
+    targets: Mapping[str, str] = field(default_factory=dict)
+    strings: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """The signature to call, and which of its inputs take a field's raw text or image bytes."""
+
+    signature: str
+    fused: Mapping[str, Fused]
+
+
+def export(model: Any, directory: Path, *, signature: str, fronts: Fronts) -> Exported:
+    """Write `model` as a SavedModel into `directory`.
+
+    `model` is a Keras model, a `.keras` file (see `keras_file`), or a SavedModel directory of TensorFlow 1 or 2, which
+    is copied as it is unless something is fused in front of it. Raises PackError for what is none of these.
     """
     if isinstance(model, str | Path):
         path = Path(model)
         if path.is_dir():
-            return _export_saved_model(path, directory, signature=signature, text=text)
-        if path.suffix != ".keras" or not path.is_file():
+            return _export_saved_model(path, directory, signature=signature, fronts=fronts)
+        if why_refused(path) is None and (path.suffix != ".keras" or not path.is_file()):
             raise PackError(f"model {path}: give a Keras model, a .keras file or a SavedModel directory")
-        model = tensorflow().keras.models.load_model(path, safe_mode=True, compile=False)
+        model = load_keras(path)
     if not isinstance(model, tensorflow().keras.Model):
         raise PackError(f"model: a {type(model).__name__} is no Keras model, .keras file or SavedModel directory")
-    _export_keras(model, directory, text=text)
-    return "serving_default"
+    return _export_keras(model, directory, fronts=fronts)
 
 
-def _export_keras(model: Any, directory: Path, *, text: Mapping[str, Any]) -> None:
-    """Export under the model's own input and output names; `model.export` would call a lone output `output_0`."""
+def _export_keras(model: Any, directory: Path, *, fronts: Fronts) -> Exported:
+    """Export under the model's own input and output names; `model.export` would call a lone output `output_0`.
+
+    A subclassed model is tried with each dtype that its inputs may have: the first that can be traced is the one.
+    """
+    failure: Exception | None = None
+    for inputs in input_candidates(model, fronts.strings):
+        try:
+            front = _fused(named_call(model, inputs), inputs.specs, fronts)
+            return _archive(front, directory, tracked=[model])
+        except PackError:
+            raise
+        except Exception as error:  # a model's call is its author's code, and may raise anything
+            failure = failure or error
+    said = " ".join(str(failure).split())[:300]
+    raise PackError(f"model: TensorFlow cannot trace its call: {said}; does `model.export` work?") from failure
+
+
+def _export_saved_model(source: Path, directory: Path, *, signature: str, fronts: Fronts) -> Exported:
     tf = tensorflow()
-    if not getattr(model, "built", False) or not getattr(model, "inputs", None):
-        raise PackError("model: it has no inputs yet; call it once on data, or give it an Input layer")
-    names = [tensor.name for tensor in model.inputs]
-    specs = {t.name: tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in model.inputs}
-    sequential = isinstance(model, tf.keras.Sequential)
-    outputs = list(model.output) if not sequential and isinstance(model.output, dict) else _layer_names(model.outputs)
-
-    def call(tensors: Mapping[str, Any]) -> dict[str, Any]:
-        flat = [tensors[name] for name in names]
-        given = flat[0] if sequential else tf.keras.tree.pack_sequence_as(model.input, flat)
-        result = model(given, training=False)
-        return dict(zip(outputs, tf.nest.flatten(result), strict=True))
-
-    _archive(call, specs, directory, tracked=[model], text=text)
-
-
-def _export_saved_model(source: Path, directory: Path, *, signature: str, text: Mapping[str, Any]) -> str:
-    tf = tensorflow()
-    loaded = load_saved_model(source)
+    try:
+        loaded = load_saved_model(source)
+    except BundleError as error:
+        raise PackError(f"model {error}") from error
     function = signature_of(loaded, signature, source)
-    if not text:
-        shutil.copytree(source, directory)
-        return signature
     named = function.structured_input_signature[1]
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in named.items()}
-    _archive(lambda tensors: function(**tensors), specs, directory, tracked=[loaded], text=text)
-    return "serving_default"
+    front = _fused(lambda tensors: function(**tensors), specs, fronts)
+    if not front.fused:
+        shutil.copytree(source, directory)
+        return Exported(signature, {})
+    if getattr(loaded, "graph", None) is not None and loaded.graph.get_collection("table_initializer"):
+        raise PackError(
+            f"model {source}: a TensorFlow 1 model with lookup tables cannot have text= or image= fused in front of "
+            "it; export it again with TensorFlow 2, or let it take the raw field itself"
+        )
+    return _archive(front, directory, tracked=[loaded])
 
 
-def _archive(call: Any, specs: dict[str, Any], directory: Path, *, tracked: list[Any], text: Mapping[str, Any]) -> None:
+def _fused(call: Call, specs: Mapping[str, Any], fronts: Fronts) -> Endpoint:
+    return fuse(call, specs, text=fronts.text, images=fronts.images, targets=fronts.targets)
+
+
+def _archive(front: Endpoint, directory: Path, *, tracked: list[Any]) -> Exported:
     tf = tensorflow()
-    fed = _fed_by(text, list(specs))
-    outer = {name: spec for name, spec in specs.items() if name not in fed.values()}
-    outer |= {field: tf.TensorSpec([None], tf.string, name=field) for field in fed}
-
-    def serve(**tensors: Any) -> dict[str, Any]:
-        inner = {name: tensors[name] for name in specs if name not in fed.values()}
-        for field, name in fed.items():
-            inner[name] = tf.cast(text[field](tensors[field]), specs[name].dtype)
-        return dict(call(inner))
-
-    for layer in text.values():
-        layer(tf.constant([""]))  # an adapted layer that was never called is not built, and is refused
+    endpoint = tf.function(lambda **tensors: dict(front.call(tensors)))
+    endpoint.get_concrete_function(**front.specs)  # traced by name, so that the signature keeps the names
     archive = tf.keras.export.ExportArchive()
-    for resource in [*tracked, *text.values()]:
+    for resource in [*tracked, *front.resources]:
         archive.track(resource)
-    endpoint = tf.function(serve)
-    endpoint.get_concrete_function(**outer)  # traced by name, so that the signature keeps the names
-    archive.add_endpoint("serving_default", endpoint)
+    archive.add_endpoint(SERVING, endpoint)
     archive.write_out(str(directory), verbose=False)
-
-
-def _fed_by(text: Mapping[str, Any], inputs: list[str]) -> dict[str, str]:
-    """Return field → the model input that its text feeds: the input of that name, or the only one."""
-    fed = {}
-    for field in text:
-        if field not in inputs and len(inputs) > 1:
-            raise PackError(f"text: no input {field!r} in the model; it has {inputs}")
-        fed[field] = field if field in inputs else inputs[0]
-    return fed
-
-
-def _layer_names(tensors: Any) -> list[str]:
-    return [tensor._keras_history.operation.name for tensor in tensors]
+    return Exported(SERVING, front.fused)

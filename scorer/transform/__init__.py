@@ -1,6 +1,6 @@
-"""Columns → Inputs: what scikit-learn did in training, done again in the stream with NumPy only, bit for bit."""
+"""Columns → Inputs: what scikit-learn (or Pillow) did in training, done again in the stream, bit for bit."""
 
 from scorer.transform.apply import Transform
-from scorer.transform.plan import Feed, Matrix, Node, Plan, Raw
+from scorer.transform.plan import Feed, Image, Matrix, Node, Pillow, Plan, Raw
 
-__all__ = ["Feed", "Matrix", "Node", "Plan", "Raw", "Transform"]
+__all__ = ["Feed", "Image", "Matrix", "Node", "Pillow", "Plan", "Raw", "Transform"]

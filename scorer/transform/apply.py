@@ -6,6 +6,7 @@ the event is rejected and the others go on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeAlias
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from scorer.errors import BundleError, Reason
 from scorer.records import Columns, Inputs, Rejection
 from scorer.transform.block import Block, Column, Faults, Feature, Hot, Walk, nulls, shown
+from scorer.transform.image import image_feeder
 from scorer.transform.numeric import as_float
-from scorer.transform.plan import Matrix, Plan, Raw
+from scorer.transform.plan import Feed, Image, Matrix, Plan, Raw
 from scorer.transform.steps import prepare
 
 Feeder: TypeAlias = Callable[[Columns, Faults], NDArray[Any]]
@@ -26,15 +28,15 @@ Feeder: TypeAlias = Callable[[Columns, Faults], NDArray[Any]]
 class Transform:
     """A plan made ready to apply.
 
-    Raises BundleError where the plan contradicts itself.
+    Raises BundleError where the plan contradicts itself, or needs Pillow where there is none.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._feeders: dict[str, Feeder] = {}
         fields: dict[str, None] = {}
         for name, feed in plan.inputs.items():
-            fields |= dict.fromkeys([feed.column] if isinstance(feed, Raw) else feed.node.fields)
-            self._feeders[name] = partial(_raw, feed) if isinstance(feed, Raw) else _matrix_feeder(name, feed)
+            fields |= dict.fromkeys(feed.node.fields if isinstance(feed, Matrix) else [feed.column])
+            self._feeders[name] = _feeder(name, feed)
         self.fields: tuple[str, ...] = tuple(fields)
         """The fields that the plan reads, each once."""
 
@@ -48,6 +50,16 @@ class Transform:
         with np.errstate(all="ignore"):
             arrays = {name: feeder(columns, faults) for name, feeder in self._feeders.items()}
         return Inputs(columns.rows, arrays), faults.rejections()
+
+
+def _feeder(name: str, feed: Feed) -> Feeder:
+    match feed:
+        case Matrix():
+            return _matrix_feeder(name, feed)
+        case Raw():
+            return partial(_raw, feed)
+        case Image():
+            return image_feeder(name, feed)
 
 
 def _matrix_feeder(name: str, feed: Matrix) -> Feeder:
@@ -76,9 +88,25 @@ def _assembled(block: Block, feed: Matrix, length: int, faults: Faults) -> NDArr
             matrix[hits, at + part.positions[hits]] = 1
             at += part.width
         else:
-            matrix[:, at] = _cast(part, matrix.dtype, feed.node.features[at], faults)
+            matrix[:, at] = _fitting(part, matrix.dtype, feed.node.features[at], faults)
             at += 1
+    # A finite sum proves that no float overflowed in the model's dtype, at a tenth of the price of asking each column.
+    if matrix.dtype.kind == "f" and not math.isfinite(np.add.reduce(matrix, axis=None)):
+        _check_overflow(block, feed, matrix, faults)
     return matrix
+
+
+def _fitting(feature: Feature, dtype: np.dtype[Any], name: str, faults: Faults) -> Column:
+    """Return a column that the model's dtype can hold; for a float dtype, that is left to `_check_overflow`."""
+    return as_float(*feature, faults) if dtype.kind == "f" else _cast(feature, dtype, name, faults)
+
+
+def _check_overflow(block: Block, feed: Matrix, matrix: NDArray[Any], faults: Faults) -> None:
+    at = 0
+    for part in block:
+        if isinstance(part, Feature):
+            _cast(part, matrix.dtype, feed.node.features[at], faults)
+        at += part.width if isinstance(part, Hot) else 1
 
 
 def _raw(feed: Raw, columns: Columns, faults: Faults) -> NDArray[Any]:
@@ -89,7 +117,7 @@ def _raw(feed: Raw, columns: Columns, faults: Faults) -> NDArray[Any]:
 
 def _text(feature: Feature) -> Column:
     null = nulls(feature.values)
-    return np.where(null, "", feature.values) if null.any() else feature.values
+    return np.where(null, "", feature.values) if null.any() else feature.values  # TensorFlow's "" is b"" too
 
 
 def _cast(feature: Feature, dtype: np.dtype[Any], name: str, faults: Faults) -> Column:

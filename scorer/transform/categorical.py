@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from scorer.errors import Reason
 from scorer.transform.block import Block, Column, Faults, Feature, Hot, Walk, check_finite, dense, shown
-from scorer.transform.plan import Lookup, OneHot, Ordinal
+from scorer.transform.plan import Lookup, OneHot, Ordinal, Target
 
 Positions: TypeAlias = NDArray[np.intp]
 
@@ -27,7 +27,7 @@ class Finder:
         self._null = REFUSED if lookup.null is None else lookup.null
         self._by_value: dict[object, int] = dict(zip(lookup.categories, lookup.positions, strict=True))
         self._by_value[None] = self._null
-        numeric = sorted((c, p) for c, p in self._by_value.items() if isinstance(c, int | float))
+        numeric = sorted((c, p) for c, p in self._by_value.items() if isinstance(c, (int, float)))
         self._keys = np.array([key for key, _ in numeric] or [np.nan])
         self._places = np.array([place for _, place in numeric] or [self._unknown], dtype=np.intp)
 
@@ -59,15 +59,28 @@ def ordinal(step: Ordinal) -> Walk:
     ]
 
 
+def target(step: Target) -> Walk:
+    """Return what makes each column one of codes for each of its tables, float64."""
+    find = _finders(step.columns)
+    tables = [[np.array([float(code) for code in codes]) for codes in each] for each in step.codes]
+    return lambda block, faults: [
+        Feature(feature.path, table[np.maximum(positions, 0)])
+        for (feature, positions), each in zip(find(block, faults), tables, strict=True)
+        for table in each
+    ]
+
+
 def _finders(lookups: list[Lookup]) -> Callable[[Block, Faults], list[tuple[Feature, Positions]]]:
     finders = [Finder(lookup) for lookup in lookups]
+    refusing = [lookup.unknown is None or lookup.null is None for lookup in lookups]
 
     def find(block: Block, faults: Faults) -> list[tuple[Feature, Positions]]:
         features = dense(block)
         check_finite(features, faults)
         found = [(feature, finder(feature.values)) for feature, finder in zip(features, finders, strict=True)]
-        for feature, positions in found:
-            _refuse(feature, positions, faults)
+        for (feature, positions), may_refuse in zip(found, refusing, strict=True):
+            if may_refuse:
+                _refuse(feature, positions, faults)
         return found
 
     return find

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from typing import Any, get_args
 
 import numpy as np
 
@@ -21,7 +22,8 @@ from scorer.transform.block import (
     nulls,
     shown,
 )
-from scorer.transform.plan import Add, Apply, Clip, Divide, Impute, Multiply, Numbers, Subtract, Value
+from scorer.transform.plan import Add, Apply, Clip, Divide, Function, Impute, Multiply, Numbers, Subtract
+from scorer.transform.scalars import Value
 
 ARITHMETIC: dict[type, Callable[[Column, float], Column]] = {
     Add: operator.add,
@@ -29,18 +31,28 @@ ARITHMETIC: dict[type, Callable[[Column, float], Column]] = {
     Multiply: operator.mul,
     Divide: operator.truediv,
 }
-FUNCTIONS: dict[str, Callable[[Column], Column]] = {"log": np.log, "log1p": np.log1p, "sqrt": np.sqrt}
+FUNCTIONS: dict[str, Callable[[Column], Column]] = {name: getattr(np, name) for name in get_args(Function)}
 
 
 def numbers(step: Numbers) -> Walk:
-    """Return what makes columns float64; it rejects what is no number, or what the step does not let through."""
+    """Return what makes columns float64, or their shared dtype; rejects what is no number or is not let through."""
 
     def walk(block: Block, faults: Faults) -> Block:
-        features = [Feature(path, as_float(path, values, faults)) for path, values in dense(block)]
+        features = dense(block)
+        dtype = _shared(features) if step.shared else np.dtype(np.float64)
+        features = [
+            Feature(path, as_float(path, values, faults) if dtype == np.float64 else values.astype(dtype))
+            for path, values in features
+        ]
         check_finite(features, faults, nan=step.nulls, infinities=step.infinities)
         return features
 
     return walk
+
+
+def _shared(features: list[Feature]) -> np.dtype[Any]:
+    dtypes = [feature.values.dtype for feature in features]
+    return np.dtype(np.float64) if not dtypes or np.dtype(object) in dtypes else np.result_type(*dtypes)
 
 
 def as_float(path: str, values: Column, faults: Faults) -> Column:
@@ -64,11 +76,12 @@ def _parsed(value: Value | None) -> float | None:
 
 
 def arithmetic(step: Add | Subtract | Multiply | Divide) -> Walk:
-    """Return what combines each column (float64) with its own number."""
+    """Return what combines each column with its own number, as NumPy combines an array with a Python float."""
     combine = ARITHMETIC[type(step)]
     by = [float(number) for number in step.by]
-    return lambda block, _: [
-        Feature(path, combine(values, operand)) for (path, values), operand in zip(dense(block), by, strict=True)
+    return lambda block, faults: [
+        Feature(path, combine(values, operand))
+        for (path, values), operand in zip(_typed(dense(block), faults), by, strict=True)
     ]
 
 
@@ -84,13 +97,27 @@ def apply(step: Apply) -> Walk:
 
     def walk(block: Block, faults: Faults) -> Block:
         # Numbers go in as they are: NumPy computes a boolean's logarithm in float16, and so did training.
-        numeric = [
-            Feature(path, as_float(path, values, faults) if values.dtype == object else values)
-            for path, values in dense(block)
-        ]
-        return [Feature(path, function(values)) for path, values in numeric]
+        typed = _typed(dense(block), faults)
+        return [Feature(path, _applied(function, path, values, faults)) for path, values in typed]
 
     return walk
+
+
+def _typed(features: list[Feature], faults: Faults) -> list[Feature]:
+    """Return numbers in the dtypes that they have; objects become float64."""
+    return [
+        Feature(path, as_float(path, values, faults) if values.dtype == object else values) for path, values in features
+    ]
+
+
+def _applied(function: Callable[[Column], Column], path: str, values: Column, faults: Faults) -> Column:
+    try:
+        return function(values)
+    except TypeError:
+        # NumPy has no sign of a boolean, and training had none.
+        everywhere = np.ones(len(values), np.bool_)
+        faults.reject(everywhere, Reason.WRONG_TYPE, path, f"is {values.dtype}, which the fitted function refuses")
+        return values
 
 
 def unsign(block: Block, faults: Faults) -> Block:
@@ -112,6 +139,8 @@ def impute(step: Impute) -> Walk:
         ]
         check_finite(features, faults, nan=step.missing is None)
         masks = [_missing(step, i, feature, faults) for i, feature in enumerate(features)]
+        for i in step.refused:
+            faults.reject(masks[i], Reason.MISSING_FIELD, features[i].path, "is missing, and never was in training")
         filled = [
             Feature(feature.path, _filled(feature.values, mask, fill))
             for feature, mask, fill in zip(features, masks, step.fills, strict=True)

@@ -9,66 +9,35 @@ Everything survives JSON, which knows neither NaN nor infinity: a `Number` spell
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from typing import Literal, TypeAlias
 
 import msgspec
-import numpy as np
 
-Number: TypeAlias = float | Literal["nan", "inf", "-inf"]
-"""A float64 that survives JSON; `float(number)` reads all of its spellings."""
-
-Value: TypeAlias = str | int | float | bool
-"""What an event's field can hold, other than null."""
-
-
-def number(value: float) -> Number:
-    """Return `value` as JSON can say it."""
-    if math.isfinite(value):
-        return float(value)
-    if math.isnan(value):
-        return "nan"
-    return "inf" if value > 0 else "-inf"
-
-
-def value(raw: object) -> Value:
-    """Return a Python or NumPy scalar as JSON can say it.
-
-    Raises ValueError for what an event's field cannot hold.
-    """
-    item = raw.item() if isinstance(raw, np.generic) else raw
-    if isinstance(item, str):
-        # A lone surrogate is no UTF-8: the UnicodeEncodeError is a ValueError.
-        item.encode()
-        return item
-    if isinstance(item, bool) or (isinstance(item, int) and -(2**63) <= item < 2**63):
-        return item
-    if isinstance(item, float) and math.isfinite(item):
-        return item
-    raise ValueError(f"{item!r} ({type(item).__name__}) is not text, a boolean, a 64-bit integer or a finite number")
-
-
-def is_nan(raw: object) -> bool:
-    """Return whether a scalar is NaN, of Python or NumPy."""
-    return isinstance(raw, float | np.floating) and math.isnan(raw)
-
-
-def is_null(raw: object) -> bool:
-    """Return whether a scalar is what training data holds for null: None, NaN or pandas.NA."""
-    # pandas.NA is known by its type's name, so that pandas need not be installed.
-    return raw is None or is_nan(raw) or type(raw).__name__ == "NAType"
+from scorer.transform.scalars import Number, Value
 
 
 class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower):
     """A tagged piece of a plan."""
 
 
+Function: TypeAlias = Literal[
+    "absolute", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "cbrt", "ceil", "cos", "cosh", "deg2rad",
+    "degrees", "exp", "exp2", "expm1", "fabs", "floor", "log", "log10", "log1p", "log2", "negative", "positive",
+    "rad2deg", "radians", "reciprocal", "rint", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc",
+]  # fmt: skip
+"""NumPy's functions of one number that a plan may name."""
+
+
 class Numbers(_Spec, frozen=True):
-    """Columns become float64. NaN (a null) and infinities are refused where they are not let through."""
+    """Columns become float64. NaN (a null) and infinities are refused where they are not let through.
+
+    Where `shared`, they become not float64 but the one dtype that holds them all, as they do in an array.
+    """
 
     nulls: bool = True
     infinities: bool = False
+    shared: bool = False
 
 
 class Add(_Spec, frozen=True):
@@ -103,9 +72,56 @@ class Clip(_Spec, frozen=True):
 
 
 class Apply(_Spec, frozen=True):
-    """Apply a function of one number to every column."""
+    """Apply a function of one number to every column, in the column's own dtype."""
 
-    function: Literal["log", "log1p", "sqrt"]
+    function: Function
+
+
+class Power(_Spec, frozen=True):
+    """Bend column i by `lambdas[i]`; Box-Cox refuses what is not positive."""
+
+    method: Literal["yeo-johnson", "box-cox"]
+    lambdas: list[Number]
+
+
+class Quantile(_Spec, frozen=True):
+    """Put column i where it stands among its `quantiles[i]`, whose ranks in [0, 1] are `references`.
+
+    Where `normal`, the rank becomes the normal distribution's quantile, infinite at 0 and 1 (a `Clip` follows). Where
+    `stored`, as in a sparse matrix, 0 stays 0, and what is negative is refused unless let through.
+    """
+
+    quantiles: list[list[Number]]
+    references: list[Number]
+    normal: bool
+    stored: bool = False
+    negatives: bool = True
+
+
+class Bin(_Spec, frozen=True):
+    """Column i becomes the number of its `edges[i]` (ascending) that are not above it."""
+
+    edges: list[list[Number]]
+
+
+Sums: TypeAlias = Literal["rows", "columns", "stored"]
+
+
+class Normalize(_Spec, frozen=True):
+    """Divide every row by its norm.
+
+    `sums` says what scikit-learn's sum over a row was rounded like, which follows the matrix's layout in memory: by
+    `rows` (C order), by `columns` (Fortran order), or over what a sparse matrix has `stored`.
+    """
+
+    norm: Literal["l1", "l2", "max"]
+    sums: Sums
+
+
+class Products(_Spec, frozen=True):
+    """Output k is the product of the columns `terms[k]`, at most two; of none, it is 1."""
+
+    terms: list[list[int]]
 
 
 class Unsign(_Spec, frozen=True):
@@ -117,13 +133,15 @@ class Impute(_Spec, frozen=True):
 
     `missing` is the value that marks it, or None for null; where it is a value, a null is refused. `fills[i]` replaces
     it in column i, or None drops the column. `indicators` are the columns whose 0/1 mask (float64) is appended, and
-    `nullable` those where a null in text is left alone: an imputer of NaN does not see None.
+    `nullable` those where a null in text is left alone: an imputer of NaN does not see None. In the columns `refused`,
+    what is missing refuses the event.
     """
 
     missing: Value | None
     fills: list[Value | None]
     indicators: list[int] = []
     nullable: list[int] = []
+    refused: list[int] = []
 
     def leaving(self, outputs: Collection[int]) -> Impute:
         """Return the imputer with the nulls left alone that would come out in these columns."""
@@ -157,6 +175,13 @@ class Ordinal(_Spec, frozen=True):
     codes: list[list[Number]]
 
 
+class Target(_Spec, frozen=True):
+    """Column i becomes one column for each of `codes[i]`: that table's code at the position of its category."""
+
+    columns: list[Lookup]
+    codes: list[list[list[Number]]]
+
+
 class Branch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Some columns of a block (by index, in this order), walked through steps of their own."""
 
@@ -170,9 +195,10 @@ class Fork(_Spec, frozen=True):
     branches: list[Branch]
 
 
-Step: TypeAlias = (
-    Numbers | Add | Subtract | Multiply | Divide | Clip | Apply | Unsign | Impute | OneHot | Ordinal | Fork
-)
+Elementwise: TypeAlias = Numbers | Add | Subtract | Multiply | Divide | Clip | Apply | Power | Quantile | Bin | Unsign
+"""Steps that keep their columns apart, one number to one number."""
+
+Step: TypeAlias = Elementwise | Normalize | Products | Impute | OneHot | Ordinal | Target | Fork
 
 
 class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -200,21 +226,49 @@ class Matrix(_Spec, frozen=True):
     """Feeds a model input of shape (n, width) with a node's features."""
 
     node: Node
-    dtype: Literal["float32", "float64", "int32", "int64"]
+    dtype: Literal["float16", "float32", "float64", "int32", "int64"]
 
 
 class Raw(_Spec, frozen=True):
     """Feeds a model input of shape (n,) or (n, 1), by `rank`, with a raw column, for models that preprocess themselves.
 
-    A null string is fed as the empty string, a null float as NaN.
+    A null string, or null bytes, are fed as the empty string, a null float as NaN.
     """
 
     column: str
-    dtype: Literal["float32", "float64", "int32", "int64", "bool", "string"]
+    dtype: Literal["float16", "float32", "float64", "int32", "int64", "bool", "string"]
     rank: Literal[1, 2]
 
 
-Feed: TypeAlias = Matrix | Raw
+class Pillow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What Pillow does to an image: `convert(mode)`, `resize` to (height, width), x / divisor * factor + offset."""
+
+    mode: Literal["L", "RGB", "RGBA"]
+    resize: tuple[int, int] | None
+    resample: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+    divisor: float = 1.0
+    factor: float = 1.0
+    offset: float = 0.0
+    dtype: Literal["float32", "float64"] = "float32"
+
+
+class Image(_Spec, frozen=True):
+    """Feeds a model input of shape (n, *shape) with the PNG or JPEG images of a field of bytes.
+
+    Only images of at most `max_pixels`, and of `size` (height, width) where it is given, get through: their headers
+    are read before anything is decoded. `chain` prepares them; without one their bytes go on as they are (`string`),
+    to the TensorFlow chain in front of the model.
+    """
+
+    column: str
+    dtype: Literal["string", "uint8", "float16", "float32", "float64"]
+    shape: list[int]
+    max_pixels: int
+    size: tuple[int, int] | None = None
+    chain: Pillow | None = None
+
+
+Feed: TypeAlias = Matrix | Raw | Image
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

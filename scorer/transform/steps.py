@@ -6,23 +6,26 @@ from collections.abc import Sequence
 from functools import partial
 
 from scorer.errors import BundleError
-from scorer.transform import numeric
+from scorer.transform import curves, numeric, rowwise
 from scorer.transform.block import Block, Faults, Walk, dense
-from scorer.transform.categorical import one_hot, ordinal
+from scorer.transform.categorical import one_hot, ordinal, target
 from scorer.transform.plan import (
-    Add,
     Apply,
+    Bin,
     Clip,
-    Divide,
+    Elementwise,
     Fork,
     Impute,
     Lookup,
-    Multiply,
+    Normalize,
     Numbers,
     OneHot,
     Ordinal,
+    Power,
+    Products,
+    Quantile,
     Step,
-    Subtract,
+    Target,
     Unsign,
 )
 
@@ -47,28 +50,47 @@ def _walk(walks: Sequence[Walk], block: Block, faults: Faults) -> Block:
 
 def _prepare(step: Step, width: int) -> tuple[Walk, int]:
     match step:
+        case OneHot() | Ordinal() | Target():
+            return _prepare_encoder(step, width)
+        case Impute():
+            return _prepare_impute(step, width)
+        case Normalize():
+            return rowwise.normalize(step), width
+        case Products():
+            whole = all(0 <= i < width for term in step.terms for i in term)
+            _check(step, whole, f"multiplies a column outside its {width}")
+            _check(step, all(len(term) <= 2 for term in step.terms), "multiplies more than two columns")
+            return rowwise.products(step), len(step.terms)
+        case Fork():
+            return _prepare_fork(step, width)
+        case _:
+            return _prepare_elementwise(step, width), width
+
+
+def _prepare_encoder(step: OneHot | Ordinal | Target, width: int) -> tuple[Walk, int]:
+    match step:
         case OneHot():
             _check_lookups(step, step.columns, step.widths, width)
             return one_hot(step), sum(step.widths)
         case Ordinal():
             _check_lookups(step, step.columns, [len(codes) for codes in step.codes], width)
-            _check(step, all(-1 not in _places(lookup) for lookup in step.columns), "has a category without a code")
+            _check_codes(step, step.columns)
             return ordinal(step), width
-        case Impute():
-            _check(step, len(step.fills) == width, f"has {len(step.fills)} fills for {width} columns")
-            _check(
-                step,
-                all(0 <= i < width for i in (*step.indicators, *step.nullable)),
-                f"marks a column outside its {width}",
-            )
-            return numeric.impute(step), sum(fill is not None for fill in step.fills) + len(step.indicators)
-        case Fork():
-            return _prepare_fork(step, width)
-        case _:
-            return _prepare_plain(step, width), width
+        case Target():
+            sizes = [min((len(codes) for codes in tables), default=0) for tables in step.codes]
+            _check_lookups(step, step.columns, sizes, width)
+            _check_codes(step, step.columns)
+            return target(step), sum(map(len, step.codes))
 
 
-def _prepare_plain(step: Numbers | Add | Subtract | Multiply | Divide | Clip | Apply | Unsign, width: int) -> Walk:
+def _prepare_impute(step: Impute, width: int) -> tuple[Walk, int]:
+    _check(step, len(step.fills) == width, f"has {len(step.fills)} fills for {width} columns")
+    marked = (*step.indicators, *step.nullable, *step.refused)
+    _check(step, all(0 <= i < width for i in marked), f"marks a column outside its {width}")
+    return numeric.impute(step), sum(fill is not None for fill in step.fills) + len(step.indicators)
+
+
+def _prepare_elementwise(step: Elementwise, width: int) -> Walk:
     match step:
         case Numbers():
             return numeric.numbers(step)
@@ -78,9 +100,26 @@ def _prepare_plain(step: Numbers | Add | Subtract | Multiply | Divide | Clip | A
             return numeric.apply(step)
         case Unsign():
             return numeric.unsign
+        case Power() | Quantile() | Bin():
+            return _prepare_curve(step, width)
         case _:
             _check(step, len(step.by) == width, f"has {len(step.by)} numbers for {width} columns")
             return numeric.arithmetic(step)
+
+
+def _prepare_curve(step: Power | Quantile | Bin, width: int) -> Walk:
+    match step:
+        case Power():
+            _check(step, len(step.lambdas) == width, f"has {len(step.lambdas)} numbers for {width} columns")
+            return curves.power(step)
+        case Quantile():
+            _check(step, len(step.quantiles) == width, f"has {len(step.quantiles)} tables for {width} columns")
+            whole = bool(step.references) and all(len(table) == len(step.references) for table in step.quantiles)
+            _check(step, whole, "has a table without a quantile for every reference")
+            return curves.quantile(step)
+        case Bin():
+            _check(step, len(step.edges) == width, f"has {len(step.edges)} tables for {width} columns")
+            return curves.bins(step)
 
 
 def _prepare_fork(step: Fork, width: int) -> tuple[Walk, int]:
@@ -101,7 +140,12 @@ def _check_lookups(step: Step, lookups: Sequence[Lookup], sizes: Sequence[int], 
     for lookup, size in zip(lookups, sizes, strict=True):
         whole = len(lookup.categories) == len(lookup.positions)
         _check(step, whole, f"has {len(lookup.categories)} categories, but {len(lookup.positions)} positions")
-        _check(step, all(-1 <= place < size for place in _places(lookup)), f"has a position outside its {size}")
+        places = _places(lookup) or [-1]
+        _check(step, min(places) >= -1 and max(places) < size, f"has a position outside its {size}")
+
+
+def _check_codes(step: Step, lookups: Sequence[Lookup]) -> None:
+    _check(step, all(-1 not in _places(lookup) for lookup in lookups), "has a category without a code")
 
 
 def _places(lookup: Lookup) -> list[int]:

@@ -1,10 +1,12 @@
-"""`make bench`: `scorer run` beside a bare pass-through, both on one local Kafka, as ratios of one run.
+"""`make bench`: what is fast, beside what it is measured against, as ratios of one run.
 
-usage: python -m tests.bench [--events N] [--rounds N] [--json FILE]
+usage: python -m tests.bench [stream|transform] [--events N] [--rounds N] [--json FILE]
 
-Each program is started on an empty topic, halted when it is ready, given all events, and let go: so it neither shares
-the cores with the producer, nor is its start counted. Events per second come from the timestamps of the first and last
-record that it published; CPU is the process's own, the broker's is not counted. Rounds are interleaved; medians.
+`transform` puts the compiled preprocessing beside NumPy by hand and scikit-learn. `stream` puts `scorer run` beside a
+bare pass-through, both on one local Kafka: each program is started on an empty topic, halted when it is ready, given
+all events, and let go, so it neither shares the cores with the producer, nor is its start counted. Events per second
+come from the timestamps of the first and last record that it published; CPU is the process's own, the broker's is not
+counted. Rounds are interleaved; medians.
 """
 
 from __future__ import annotations
@@ -31,11 +33,13 @@ from rich.table import Table
 
 from scorer.broker.kafka import Cluster, Identity
 from scorer.broker.local import LocalBroker, free_ports
-from tests.bench import reference
+from tests.bench import reference, transform
 
 MODES = ("at-least-once", "exactly-once")
 PARTITIONS = 4
 READY_SECONDS = 120.0
+TRANSFORM_ROUNDS = 60
+"""Of some hundredths of a second each: short, so that what else the machine does falls on all alike."""
 
 CONFIGURATION = """\
 kafka: {{bootstrap.servers: "{bootstrap}"}}
@@ -199,29 +203,39 @@ def _median(samples: Sequence[Sample], program: str, mode: str) -> Sample:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description="events per second, as ratios of one run")
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description="speed, as ratios of one run")
+    parser.add_argument("part", nargs="?", choices=("stream", "transform"), help="only this one")
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     console = Console()
-    samples: list[Sample] = []
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        reference.pack_bundle(directory / "bundle")
-        events = reference.values(arguments.events)
-        size = sum(map(len, events)) / len(events)
-        console.print(f"{len(events):,} events of {size:.0f} bytes, {arguments.rounds} rounds")
-        with LocalBroker(directory / "kafka") as broker:
-            bench = Bench(directory, broker, events)
-            for _ in range(arguments.rounds):
-                for mode in MODES:
-                    for program in ("pass-through", "scorer run"):
-                        samples.append(bench.measure(program, mode))
-                        console.print(samples[-1], highlight=False)
-    report(samples, console)
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
+        if arguments.part != "stream":
+            transform.report(transform.measure(directory, TRANSFORM_ROUNDS), console)
+        if arguments.part != "transform":
+            samples = stream(directory, arguments.events, arguments.rounds, console)
+            report(samples, console)
+            if arguments.json:
+                arguments.json.write_text(json.dumps([asdict(sample) for sample in samples], indent=1))
+
+
+def stream(directory: Path, count: int, rounds: int, console: Console) -> list[Sample]:
+    """Measure both programs in both modes."""
+    samples: list[Sample] = []
+    reference.pack_bundle(directory / "bundle")
+    events = reference.values(count)
+    size = sum(map(len, events)) / len(events)
+    console.print(f"{len(events):,} events of {size:.0f} bytes, {rounds} rounds")
+    with LocalBroker(directory / "kafka") as broker:
+        bench = Bench(directory, broker, events)
+        for _ in range(rounds):
+            for mode in MODES:
+                for program in ("pass-through", "scorer run"):
+                    samples.append(bench.measure(program, mode))
+                    console.print(samples[-1], highlight=False)
+    return samples
 
 
 if __name__ == "__main__":

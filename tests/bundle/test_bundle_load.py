@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from scorer.bundle import Bundle, load
-from scorer.bundle.manifest import digest
+from scorer.bundle.manifest import digest, reseal
 from scorer.errors import BandsError, BundleError, GoldenError
 
 Edit = Callable[[dict[str, Any]], None]
@@ -27,14 +28,14 @@ def copy(cards: Bundle, tmp_path: Path) -> Path:
 
 
 def rewrite(path: Path, edit: Edit) -> None:
-    """Edit a bundle's manifest."""
+    """Edit a bundle's manifest and seal it anew, as someone does who hides a change."""
     manifest = json.loads((path / "bundle.json").read_bytes())
     edit(manifest)
-    (path / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (path / "bundle.json").write_bytes(reseal(json.dumps(manifest).encode()))
 
 
-def reseal(path: Path, name: str) -> None:
-    """Make the manifest list a file as it is now, as someone does who hides a change."""
+def relist(path: Path, name: str) -> None:
+    """Make the manifest list a file as it is now."""
 
     def entry(manifest: dict[str, Any]) -> None:
         listed = next(file for file in manifest["files"] if file["path"] == name)
@@ -136,9 +137,9 @@ SPOILED: dict[str, tuple[Edit, type[BundleError], str]] = {
     "ill-typed key": (lambda m: m.update(tolerance="much"), BundleError, "manifest"),
     "a file unlisted": (lambda m: m["files"].pop(), BundleError, "not in the manifest"),
     "a file elsewhere": (
-        lambda m: m["files"].append({"path": "../../etc/passwd", "size": 1, "sha256": "0"}),
+        lambda m: m["files"].append({"path": "../../etc/passwd", "size": 1, "sha256": "0" * 64}),
         BundleError,
-        "missing",
+        "no name of a file",
     ),
     "another digest": (lambda m: m["files"][0].update(sha256="0" * 64), BundleError, "altered"),
     "another size": (lambda m: m["files"][0].update(size=1), BundleError, "altered"),
@@ -164,7 +165,20 @@ SPOILED: dict[str, tuple[Edit, type[BundleError], str]] = {
     "an id that is gone": (lambda m: m["events"].update(event_id="nobody"), BundleError, "nobody"),
     "bands moved": (lambda m: m["bands"].update(review=0.45), GoldenError, "decided"),
     "bands swapped": (_swapped_bands, BundleError, "bands|decided"),
-    "bands out of range": (lambda m: m["bands"].update(block=1.5), BundleError, "band|block"),
+    "bands out of range": (lambda m: m["bands"].update(block=1.5), BundleError, "bands: block: .* not 1.5"),
+    "an edge that is no number": (lambda m: m["bands"].update(block=math.nan), BundleError, "bands.block is nan"),
+    "an infinite edge": (lambda m: m["bands"].update(review=math.inf), BundleError, "bands.review is inf"),
+    "equal bands": (lambda m: m["bands"].update(review=0.6), BundleError, "bands: block: must start above review"),
+    "no band": (lambda m: m["bands"].clear(), BundleError, "bands"),
+    "a band called as what is below": (lambda m: m.update(bands={"approve": 0.5}), BundleError, "bands: approve"),
+    "a tolerance that is no number": (lambda m: m.update(tolerance=math.nan), BundleError, "tolerance is nan"),
+    "a tolerance of everything": (lambda m: m.update(tolerance=1.0), BundleError, "tolerance: must be from 0 to 0.001"),
+    "a tolerance below zero": (lambda m: m.update(tolerance=-1e-6), BundleError, "tolerance"),
+    "an empty range": (
+        lambda m: m["events"]["fields"]["amount"].update(range=[9.0, 1.0]),
+        BundleError,
+        r"fields\.amount\.range",
+    ),
 }
 
 
@@ -193,7 +207,7 @@ def test_a_golden_score_edited_with_its_digest_is_refused(copy: Path) -> None:
     golden = json.loads(first)
     golden["score"] = round(golden["score"] + 2e-5, 7)
     (copy / "golden.jsonl").write_text("\n".join([json.dumps(golden), *others]), encoding="utf-8")
-    reseal(copy, "golden.jsonl")
+    relist(copy, "golden.jsonl")
 
     with pytest.raises(GoldenError, match=r"golden event 0 scores .* when packed") as refused:
         load(copy)
@@ -207,7 +221,7 @@ def test_a_golden_feature_edited_with_its_digest_is_refused(copy: Path) -> None:
         features = arrays["features"]
     features[3, 2] = np.nextafter(features[3, 2], np.float32(9))
     np.savez(copy / "golden.npz", features=features)
-    reseal(copy, "golden.npz")
+    relist(copy, "golden.npz")
 
     with pytest.raises(GoldenError, match="golden event 3, input 'features', feature 2"):
         load(copy)
@@ -217,7 +231,7 @@ def test_a_golden_feature_edited_with_its_digest_is_refused(copy: Path) -> None:
 def test_golden_features_of_other_inputs_are_refused(copy: Path, arrays: dict[str, Any]) -> None:
     """A proof without the features, of another input, or with pickled objects proves nothing."""
     np.savez(copy / "golden.npz", **arrays)
-    reseal(copy, "golden.npz")
+    relist(copy, "golden.npz")
 
     with pytest.raises(BundleError, match="golden"):
         load(copy)
@@ -227,7 +241,7 @@ def test_golden_features_of_other_inputs_are_refused(copy: Path, arrays: dict[st
 def test_golden_events_that_are_none_are_refused(copy: Path, content: bytes) -> None:
     """A bundle without proof does not serve."""
     (copy / "golden.jsonl").write_bytes(content)
-    reseal(copy, "golden.jsonl")
+    relist(copy, "golden.jsonl")
 
     with pytest.raises(BundleError, match="golden"):
         load(copy)
@@ -239,7 +253,7 @@ def test_another_models_weights_with_their_digest_are_refused(copy: Path) -> Non
     content = bytearray((copy / name).read_bytes())
     content[2] ^= 0x40
     (copy / name).write_bytes(content)
-    reseal(copy, name)
+    relist(copy, name)
 
     with pytest.raises(BundleError):
         load(copy)

@@ -19,7 +19,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from scorer import errors
 from scorer.bundle import Bundle
-from scorer.bundle.manifest import digest
+from scorer.bundle.manifest import digest, reseal
 
 NOWHERE = "127.0.0.1:1"
 """Nothing listens on port 1."""
@@ -80,7 +80,7 @@ def test_help_lists_every_command_with_a_sentence() -> None:
 
     listed = re.findall(r"^│ ([a-z]+) +([A-Z].*)│$", found.stdout, re.MULTILINE)
     assert found.returncode == 0
-    assert {"run", "replay", "check", "kafka", "demo"} <= {name for name, _ in listed}
+    assert {"run", "replay", "pack", "check", "show", "diff", "kafka", "demo"} <= {name for name, _ in listed}
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -115,7 +115,7 @@ def _seconds(*arguments: str) -> float:
     return time.perf_counter() - started
 
 
-@pytest.mark.parametrize("command", ["run", "check", "replay", "kafka", "demo"])
+@pytest.mark.parametrize("command", ["run", "pack", "check", "show", "diff", "replay", "kafka", "demo"])
 def test_every_command_explains_itself(command: str) -> None:
     """`--help` works without a configuration, a broker or a bundle."""
     found = scorer(command, "--help")
@@ -221,7 +221,7 @@ def test_a_bundle_that_does_not_prove_itself_is_refused(cards: Bundle, tmp_path:
     manifest = json.loads((copy / "bundle.json").read_bytes())
     entry = next(file for file in manifest["files"] if file["path"] == "golden.jsonl")
     entry |= {"size": (copy / "golden.jsonl").stat().st_size, "sha256": digest(copy / "golden.jsonl")}
-    (copy / "bundle.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (copy / "bundle.json").write_bytes(reseal(json.dumps(manifest).encode()))
 
     found = scorer("check", copy)
 

@@ -354,6 +354,24 @@ def test_an_event_time_beyond_64_bits_is_out_of_range(kind: FieldType, nullable:
     assert len(columns.event_times) == 0
 
 
+def test_bytes_are_read_from_base64() -> None:
+    """Any bytes, zeros at the end among them, with None for null, in a column of objects."""
+    column = decode(
+        [b'{"x": "iVBORw0KGgoA"}', b'{"x": ""}', b"{}"], EventSchema({"x": Field(FieldType.BYTES, nullable=True)})
+    )[0].values["x"]
+
+    assert column.dtype == object
+    assert column.tolist() == [b"\x89PNG\r\n\x1a\n\x00", b"", None]
+
+
+@pytest.mark.parametrize("text", ['"no base64!"', '"aGVsbG8"', '"-_-_"', "7", "null", '["aGVsbG8="]'])
+def test_bytes_that_are_no_base64_have_the_wrong_type(text: str) -> None:
+    """The alphabet is the standard one, and padded: a URL's alphabet would be read as other bytes elsewhere."""
+    _, rejections = one(FieldType.BYTES, text)
+
+    assert [(r.reason, r.path) for r in rejections] == [(Reason.WRONG_TYPE, "$.x")]
+
+
 def test_a_batch_of_nothing_but_broken_events_gives_empty_columns_of_the_promised_types() -> None:
     """The rooms behind need no special case for a batch without survivors."""
     columns, rejections = decode([None, b"x"])

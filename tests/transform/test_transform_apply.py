@@ -16,7 +16,21 @@ from transform_oracle import FIRST_ROW, assert_same_bits, columns_of, fit, refer
 
 from scorer.errors import BundleError, Reason
 from scorer.transform import Matrix, Node, Plan, Raw, Transform
-from scorer.transform.plan import Branch, Divide, Fork, Impute, Lookup, OneHot, Ordinal, number, value
+from scorer.transform.plan import (
+    Bin,
+    Branch,
+    Divide,
+    Fork,
+    Impute,
+    Lookup,
+    OneHot,
+    Ordinal,
+    Power,
+    Products,
+    Quantile,
+    Target,
+)
+from scorer.transform.scalars import number, value
 
 NAN = float("nan")
 FRAME = pd.DataFrame(
@@ -156,6 +170,14 @@ CONTRADICTIONS = [
     (OneHot([BAD_LOOKUP], [2, 2]), ["x"], "'onehot' has 1 lookups for 1 columns"),
     (OneHot([Lookup(["a"], [0, 1], None, None)], [2]), ["x"], "'onehot' has 1 categories, but 2 positions"),
     (Ordinal([Lookup(["a"], [0], -1, None)], [[0.0]]), ["x"], "'ordinal' has a category without a code"),
+    (Impute(None, [0.0], refused=[1]), ["x"], "'impute' marks a column outside its 1"),
+    (Target([Lookup(["a"], [1], 1, 1)], [[[0.0, 1.0], [0.0]]]), ["x", "y"], "'target' has a position outside its 1"),
+    (Power("yeo-johnson", []), ["x"], "'power' has 0 numbers for 1 columns"),
+    (Quantile([[0.0]], [0.0, 1.0], normal=False), ["x"], "'quantile' has a table without a quantile for every"),
+    (Quantile([], [0.0, 1.0], normal=False), ["x"], "'quantile' has 0 tables for 1 columns"),
+    (Bin([[], []]), ["x"], "'bin' has 2 tables for 1 columns"),
+    (Products([[0, 1]]), ["x"], "'products' multiplies a column outside its 1"),
+    (Products([[0, 0, 0]]), ["x"], "'products' multiplies more than two columns"),
     (Fork([Branch([1], [])]), ["x"], "'fork' takes a column outside its 1"),
     (Divide([2.0]), ["x", "y"], "names 2 features, but its steps give 1"),
 ]

@@ -7,16 +7,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    SplineTransformer,
+    StandardScaler,
+)
 from transform_oracle import assert_parity, assert_same_bits, columns_of, fit, reference, transform_of
 
 from scorer.bundle.compile import compile_preprocessor
 from scorer.errors import PackError
+from scorer.transform import Matrix, Plan, Transform
 
 FRAME = pd.DataFrame(
     {"a": [1.0, 2.0, 4.0], "b": [3, 5, 9], "c": pd.Series(["x", "y", "x"], dtype="str"), "d": [0.5, 0.1, 9.0]}
@@ -74,10 +84,19 @@ def test_features_without_names_are_numbered() -> None:
 ONE = FRAME[["a", "d"]]
 REFUSED = [
     (make_pipeline(StandardScaler(), PCA()), ONE, r"'Pipeline.pca' is a sklearn\.decomposition.*PCA"),
-    (ColumnTransformer([("odd", PowerTransformer(), ["a"])]), ONE, r"'ColumnTransformer.odd' is a .*PowerTransformer"),
+    (
+        ColumnTransformer([("odd", SplineTransformer(), ["a"])]),
+        ONE,
+        r"'ColumnTransformer.odd' is a .*SplineTransformer",
+    ),
     (ColumnTransformer([("loud", Shouting(), ["a"])]), ONE, r"'ColumnTransformer.loud' is a .*Shouting"),
     (ColumnTransformer([], remainder=PCA()), ONE, r"'ColumnTransformer.remainder' is a .*PCA"),
-    (FunctionTransformer(np.cos), ONE, "FunctionTransformer of <ufunc 'cos'>"),
+    (FunctionTransformer(np.isnan), ONE, "FunctionTransformer of <ufunc 'isnan'>.*supported, .*numpy.log1p, "),
+    (FunctionTransformer(np.cumsum), ONE, "FunctionTransformer of <function cumsum"),
+    (make_pipeline(OneHotEncoder(), FunctionTransformer(np.cos)), ONE, r"applies numpy\.cos to a sparse matrix"),
+    (make_pipeline(OrdinalEncoder(dtype=np.int8), FunctionTransformer(np.log1p)), ONE, "computes from int8"),
+    (PolynomialFeatures(3), ONE, "has degree 3; PolynomialFeatures compile up to 2"),
+    (KBinsDiscretizer(2, dtype=np.float32, quantile_method="linear"), ONE, "computes in float32; fit it again"),
     (FunctionTransformer(np.log, kw_args={"where": True}), ONE, "kw_args"),
     (make_pipeline(OneHotEncoder(dtype=np.float32), StandardScaler(with_mean=False)), ONE, "computes in float32"),
     (OneHotEncoder(dtype=object, sparse_output=False), ONE, "encodes to object"),
@@ -130,3 +149,47 @@ def test_columns_must_fit_the_training_data(data: Any, columns: list[str] | None
     """Names that are missing, too few or in another order than in training would feed the wrong features."""
     with pytest.raises(PackError, match=complaint):
         compile_preprocessor(fit(StandardScaler(), data), columns=columns)
+
+
+PARTS = ColumnTransformer(
+    [
+        ("hot", OneHotEncoder(), ["c"]),
+        ("unused", "drop", ["b"]),
+        ("log", FunctionTransformer(np.log1p), ["d"]),
+        ("none", StandardScaler(), []),
+    ],
+    remainder="passthrough",
+)
+
+
+@pytest.mark.parametrize("sparse_threshold", [0.0, 1.0])
+@pytest.mark.parametrize("names", [["hot"], ["log", "hot"], ["remainder"], ["remainder", "log", "hot"]])
+def test_a_part_is_those_transformers_columns_in_that_order(names: list[str], sparse_threshold: float) -> None:
+    """A model of several inputs takes some transformers' features on each, bit-equal to where the whole has them."""
+    fitted = fit(clone(PARTS).set_params(sparse_threshold=sparse_threshold), FRAME)
+    whole = compile_preprocessor(fitted)
+    node, places = whole.part(names), whole.outputs(names)
+    wanted = {"hot": [0, 1], "log": [2], "remainder": [3]}
+    assert places == [place for name in names for place in wanted[name]]
+    assert node.features == [whole.features[place] for place in places]
+    fields = {"hot": "c", "log": "d", "remainder": "a"}
+    assert node.fields == [field for field in FRAME if field in {fields[name] for name in names}]
+    inputs, rejections = Transform(Plan({"x": Matrix(node, "float64")}))(columns_of(FRAME[node.fields]))
+    assert rejections == []
+    assert_same_bits(inputs.arrays["x"], reference(fitted, FRAME)[:, places])
+
+
+@pytest.mark.parametrize("names", [["hat"], ["hot", "unused"], ["none"]])
+def test_a_part_that_gives_no_features_is_refused_with_those_that_do(names: list[str]) -> None:
+    """Unknown, dropped and empty transformers feed no input."""
+    compiled = compile_preprocessor(fit(clone(PARTS), FRAME))
+    for ask in (compiled.part, compiled.outputs):
+        with pytest.raises(PackError, match=f"no transformer '{names[-1]}' .*it has 'hot', 'log', 'remainder'"):
+            ask(names)
+
+
+def test_only_a_column_transformer_has_parts() -> None:
+    """Elsewhere no names say which features belong together."""
+    compiled = compile_preprocessor(fit(StandardScaler(), ONE))
+    with pytest.raises(PackError, match="it is no ColumnTransformer"):
+        compiled.part(["a"])

@@ -37,11 +37,14 @@ def _column(series: pd.Series[Any]) -> NDArray[Any]:
     return column
 
 
-def fit(preprocessor: Any, frame: pd.DataFrame | NDArray[Any]) -> Any:
-    """Fit without warnings: what scikit-learn thinks of random data is not this test's business."""
+def fit(preprocessor: Any, frame: pd.DataFrame | NDArray[Any], target: Any = None) -> Any:
+    """Fit without warnings: what scikit-learn thinks of random data is not this test's business.
+
+    What encodes a target learns from `target`, or else from alternating labels.
+    """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return preprocessor.fit(frame)
+        return preprocessor.fit(frame, np.arange(len(frame)) % 2 if target is None else target)
 
 
 def reference(fitted: Any, frame: pd.DataFrame | NDArray[Any]) -> NDArray[np.float64]:
@@ -61,7 +64,11 @@ def transform_of(fitted: Any, dtype: Any = "float64", columns: list[str] | None 
 
 def serve(fitted: Any, frame: pd.DataFrame, dtype: Any = "float64") -> tuple[NDArray[Any], list[Rejection]]:
     """Return the compiled object's features of all rows, and its rejections."""
-    inputs, rejections = transform_of(fitted, dtype)(columns_of(frame))
+    return _served(transform_of(fitted, dtype), frame)
+
+
+def _served(transform: Transform, frame: pd.DataFrame) -> tuple[NDArray[Any], list[Rejection]]:
+    inputs, rejections = transform(columns_of(frame))
     assert isinstance(inputs, Inputs)
     return inputs.arrays["x"], rejections
 
@@ -76,8 +83,13 @@ def assert_same_bits(actual: NDArray[Any], expected: NDArray[Any]) -> None:
 
 
 def assert_parity(fitted: Any, frame: pd.DataFrame) -> None:
-    """Hold the plan against the fitted object: the same bits, or rejected where the object raises for the row alone."""
-    features, rejections = serve(fitted, frame)
+    """Hold the plan against the fitted object: the same bits, or rejected where the object raises for the row alone.
+
+    A row alone is asked twice over: scikit-learn's Normalizer sums a matrix of one row in another order than a frame.
+    """
+    frame = pd.concat([frame, frame], ignore_index=True) if len(frame) == 1 else frame
+    transform = transform_of(fitted)
+    features, rejections = _served(transform, frame)
     refused = {rejection.row - FIRST_ROW for rejection in rejections}
     assert len(refused) == len(rejections)
     if refused:
@@ -85,8 +97,12 @@ def assert_parity(fitted: Any, frame: pd.DataFrame) -> None:
     kept = [i for i in range(len(frame)) if i not in refused]
     if not kept:
         return
-    expected = reference(fitted, frame.iloc[kept])
+    expected = reference(fitted, frame.iloc[kept * 2])[: len(kept)]
     assert_same_bits(features[kept], expected)
+    for i in (kept[0], kept[-1]):
+        alone, none = _served(transform, frame.iloc[[i]])
+        assert none == []
+        assert_same_bits(alone, features[[i]])
     _assert_float32(fitted, frame, kept, expected)
 
 

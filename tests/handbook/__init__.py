@@ -1,0 +1,1 @@
+"""A benchmark on the field's reference simulation: `python -m tests.handbook DATA.parquet`, data not included."""
