@@ -126,28 +126,16 @@ def test_each_client_library_has_one_room(library: str) -> None:
     assert found <= LIBRARIES[library] | ({"demo"} if library in DEMO_TOO else set())
 
 
-def serving() -> set[str]:
-    """Return the modules that `scorer run` can come to import."""
-    found: set[str] = set()
-    waiting = {"scorer.cli.run"}
-    while waiting:
-        module = waiting.pop()
-        found.add(module)
-        waiting |= {name for name in imports(module) if name in trees()} - found
-    return found
+def test_what_reads_trainings_objects_is_for_packing_only() -> None:
+    """No module that loads or serves a bundle imports it, not even later, and none imports packing."""
+    outside = [m for m in trees() if not m.startswith("scorer.bundle.packing") and room(m) != "demo"]
+    found = {
+        m for m in outside if {name.split(".")[0] for name in imports(m)} & {"sklearn", "skops", "pandas", "pyarrow"}
+    }
+    comers = {m for m in outside if any(name.startswith("scorer.bundle.packing") for name in imports(m))}
 
-
-def test_scikit_learn_is_for_packing_only() -> None:
-    """No module that loads or serves a bundle imports it, not even later."""
-    found = {m for m in trees() if any(name.split(".")[0] == "sklearn" for name in imports(m)) and room(m) != "demo"}
-
-    assert found and all(module.startswith("scorer.bundle.") for module in found)
-    assert found.isdisjoint(serving())
-
-
-def test_serving_imports_nothing_that_packing_needs() -> None:
-    """A process that loads a bundle and turns the loop has no use for what reads training's objects."""
-    assert {m for m in serving() if {name.split(".")[0] for name in imports(m)} & {"skops", "pandas", "pyarrow"}} == set()
+    assert found == set()
+    assert comers == {"scorer.bundle", "scorer.cli.pack"}
 
 
 def test_nothing_that_could_run_a_files_code_is_imported() -> None:

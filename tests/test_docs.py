@@ -10,11 +10,10 @@ from pathlib import Path
 
 import docs_tables
 import pytest
-
 from sklearn.decomposition import PCA
 
 from scorer import config
-from scorer.bundle.compile import compile_preprocessor
+from scorer.bundle.packing.compile import compile_preprocessor
 from scorer.errors import PackError
 
 ROOT = Path(__file__).parents[1]

@@ -39,7 +39,7 @@ def check(
 def opened(path: Path, keys: Sequence[Path]) -> Bundle:
     """Load a bundle that this machine may never have seen: it is tried in a process of its own first."""
     from scorer import bundle
-    from scorer.bundle.admission import Admission
+    from scorer.bundle.trust.admission import Admission
 
     return bundle.load(path, keys=keys, gates=[Admission.of(os.environ)])
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from scorer.bundle.custody import Held
-    from scorer.bundle.difference import Change, Difference, Shift
-    from scorer.bundle.stability import Stability
-    from scorer.bundle.verdicts import Verdicts
+    from scorer.bundle.diff.difference import Change, Difference, Shift
+    from scorer.bundle.diff.stability import Stability
+    from scorer.bundle.diff.verdicts import Verdicts
+    from scorer.bundle.trust.custody import Held
     from scorer.cli.contract import Row
 
 MOST = 12
@@ -39,8 +39,8 @@ def diff(
     """
     import msgspec
 
-    from scorer.bundle.custody import take
-    from scorer.bundle.difference import difference
+    from scorer.bundle.diff.difference import difference
+    from scorer.bundle.trust.custody import take
 
     with take(before) as old, take(after) as new:
         values = [value for held in (old, new) for value in _golden(held)]
@@ -69,8 +69,8 @@ def _identity(held: Held) -> dict[str, Any]:
 
 
 def _verdicts(before: Path, after: Path, values: Sequence[bytes]) -> Verdicts:
-    from scorer.bundle.load import OTHERWISE
-    from scorer.bundle.verdicts import verdicts
+    from scorer.bundle.diff.verdicts import verdicts
+    from scorer.bundle.opening import OTHERWISE
     from scorer.cli.check import opened
     from scorer.cli.waiting import waiting
 

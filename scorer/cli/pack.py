@@ -84,7 +84,7 @@ def pack(
 def _packed(
     directory: Path, given: Mapping[str, Any], preprocessor: Path | None, events: Path, labels: str | None
 ) -> Bundle:
-    from scorer.bundle import reading
+    from scorer.bundle.packing import reading
     from scorer.cli.waiting import waiting
 
     if not given["model"].exists():
@@ -138,6 +138,6 @@ def _feeding(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _mapping(text: str, option: str) -> dict[str, Any]:
-    from scorer.bundle.reading import read_mapping
+    from scorer.bundle.packing.reading import read_mapping
 
     return read_mapping(text, option)

@@ -167,7 +167,7 @@ def _recorded(past: Past, selected: Slice, setting: Setting, watch: Watch) -> tu
 def _lane(setting: Setting) -> tuple[Lane, Making]:
     """Load and prove the bundle, and make the topic's lane of it."""
     from scorer import bundle
-    from scorer.bundle.admission import Admission
+    from scorer.bundle.trust.admission import Admission
     from scorer.replay.compare import Making
 
     loaded = bundle.load(setting.bundle, keys=setting.keys, gates=[Admission.of(os.environ)])

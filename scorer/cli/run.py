@@ -149,8 +149,8 @@ def _within(kafka: Properties, limit: int | None) -> Properties:
 def _lanes(settings: Settings, telemetry: Telemetry, max_bytes: int) -> Mapping[str, Lane]:
     """Load and prove every bundle once, and make each topic's lane; a record may have `max_bytes`."""
     from scorer import bundle
-    from scorer.bundle.admission import Admission
-    from scorer.bundle.rollback import Served
+    from scorer.bundle.trust.admission import Admission
+    from scorer.bundle.trust.rollback import Served
     from scorer.telemetry.facts import BundleLoaded
 
     paths = dict.fromkeys(topic.bundle for topic in settings.topics.values())

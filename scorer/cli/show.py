@@ -12,8 +12,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from scorer.bundle.custody import Held
     from scorer.bundle.manifest import Manifest
+    from scorer.bundle.trust.custody import Held
 
 VERIFIED = "digests verified; not proven here: run scorer check"
 
@@ -39,7 +39,7 @@ def show(
     import msgspec
 
     from scorer.bundle import golden
-    from scorer.bundle.custody import take
+    from scorer.bundle.trust.custody import take
     from scorer.cli import contract
 
     with take(path) as held:

@@ -15,8 +15,8 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from scorer.bundle import Bundle, load, pack
-from scorer.bundle.calibrating import fit, isotonic, method_of, platt, quantile, temperature
 from scorer.bundle.golden import as_records
+from scorer.bundle.packing.calibrating import fit, isotonic, method_of, platt, quantile, temperature
 from scorer.errors import PackError
 from scorer.infer import ScoreKind
 from scorer.infer.calibration import Quantile, Temperature, curve_of

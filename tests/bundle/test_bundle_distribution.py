@@ -25,9 +25,9 @@ from scorer.bundle.distribution import (
     of_numbers,
     shortened,
 )
-from scorer.bundle.examples import Examples
 from scorer.bundle.manifest import decode, encode
-from scorer.bundle.survey import Surveyor
+from scorer.bundle.packing.examples import Examples
+from scorer.bundle.packing.survey import Surveyor
 
 numbers = st.lists(st.one_of(st.floats(), st.sampled_from([0.0, 1.0, 2.0])), max_size=200)
 texts = st.lists(st.one_of(st.none(), st.sampled_from("abcdefghijklmnopqrstuvwxyz"), st.text(max_size=80)), max_size=90)

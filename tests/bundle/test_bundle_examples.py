@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 from bundle_walks import close, packed, scores_of
 
-from scorer.bundle.examples import Examples
-from scorer.bundle.gathering import MOST_EVENTS
+from scorer.bundle.packing.examples import Examples
+from scorer.bundle.packing.gathering import MOST_EVENTS
 from scorer.decode import EventSchema, FieldType
 from scorer.errors import PackError
 from scorer.infer.runtime import tensorflow

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss, precision_score, recall_score
 
-from scorer.bundle.judging import BINS, measure
+from scorer.bundle.packing.judging import BINS, measure
 from scorer.errors import PackError
 
 LABELLED = st.lists(st.tuples(st.floats(0, 1, width=32), st.integers(0, 1)), min_size=2, max_size=60).filter(

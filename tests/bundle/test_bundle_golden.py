@@ -14,12 +14,12 @@ from bundles import BANDS, CATEGORIES, NUMBERS, Trained, frame_of, nested, pack_
 from numpy.typing import NDArray
 
 from scorer.bundle import Bundle
-from scorer.bundle.choosing import MADE, REAL, Case, encoded, made, near_edges, real
-from scorer.bundle.compile import compile_preprocessor
-from scorer.bundle.examples import Examples
 from scorer.bundle.golden import Golden, Proof, as_records, check_features, prove, read, ulps
-from scorer.bundle.load import golden_inputs
-from scorer.bundle.parity import Reference
+from scorer.bundle.opening import golden_inputs
+from scorer.bundle.packing.choosing import MADE, REAL, Case, encoded, made, near_edges, real
+from scorer.bundle.packing.compile import compile_preprocessor
+from scorer.bundle.packing.examples import Examples
+from scorer.bundle.packing.parity import Reference
 from scorer.decode import EventSchema, Field, FieldType, JsonDecoder
 from scorer.errors import GoldenError, PackError
 from scorer.records import Bands, Inputs

@@ -297,7 +297,7 @@ import sys
 from pathlib import Path
 from scorer import bundle
 bundle.load(Path({str(cards.path)!r}))
-print(sorted({{"keras", "sklearn", "pandas", "scorer.bundle.packing", "scorer.bundle.compile"}} & sys.modules.keys()))
+print(sorted({{"keras", "sklearn", "pandas", "scorer.bundle.packing"}} & sys.modules.keys()))
 """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from scorer.bundle import Bundle, pack
 from scorer.bundle.golden import as_records
-from scorer.bundle.shape import BUDGET, SHAPES, choose
+from scorer.bundle.packing.shape import BUDGET, SHAPES, choose
 from scorer.errors import PackError
 from scorer.infer.runtime import tensorflow
 

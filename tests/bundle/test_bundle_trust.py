@@ -24,13 +24,14 @@ from bundles import Trained, pack_cards
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scorer.bundle import Bundle, load, pack, signing
-from scorer.bundle.admission import Admission
-from scorer.bundle.cache import Cache
-from scorer.bundle.custody import Held, take
+from scorer.bundle import Bundle, load, pack
 from scorer.bundle.golden import as_records
 from scorer.bundle.manifest import digest, reseal
-from scorer.bundle.rollback import Served, order
+from scorer.bundle.trust import signing
+from scorer.bundle.trust.admission import Admission
+from scorer.bundle.trust.cache import Cache
+from scorer.bundle.trust.custody import Held, take
+from scorer.bundle.trust.rollback import Served, order
 from scorer.errors import BundleError, ConfigError, PackError
 from scorer.records import Inputs
 
@@ -550,7 +551,7 @@ def test_a_model_that_hangs_is_refused_in_time(copy: Path, tmp_path: Path) -> No
         while not tried.wait(0.05):
             for child in psutil.Process().children():
                 with contextlib.suppress(psutil.Error):
-                    if "scorer.bundle.trial" in child.cmdline():
+                    if "scorer.bundle.trust.trial" in child.cmdline():
                         seen[child] = child.environ()
 
     watcher = threading.Thread(target=watch)

@@ -8,11 +8,11 @@ from typing import Any, get_args
 import pytest
 from cli_world import manifest, plan, references
 
-from scorer.bundle.difference import Change, Shift, difference
+from scorer.bundle.diff.difference import Change, Shift, difference
+from scorer.bundle.diff.stability import FLOOR, psi
 from scorer.bundle.distribution import Categorical, Numeric
 from scorer.bundle.lineage import features
 from scorer.bundle.manifest import Figures, File
-from scorer.bundle.stability import FLOOR, psi
 from scorer.decode.schema import EventSchema, Field, FieldType
 from scorer.transform.plan import (
     Add,

@@ -17,8 +17,8 @@ from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from scorer.bundle.examples import Examples
-from scorer.bundle.reading import read_events, read_mapping, read_preprocessor, split_labels
+from scorer.bundle.packing.examples import Examples
+from scorer.bundle.packing.reading import read_events, read_mapping, read_preprocessor, split_labels
 from scorer.errors import PackError
 
 LINES = '{"amount": 1.5, "card": {"country": "NA"}}\n\n{"amount": null, "card": {"country": null}}\n'

@@ -81,7 +81,7 @@ HARMS: dict[str, tuple[Callable[[Proxy], None], float]] = {
 
 
 @pytest.mark.parametrize("name", HARMS)
-def test_harm_on_the_way(
+def test_harm_on_the_way(  # noqa: PLR0917 - fixtures
     name: str, proxy: Proxy, directory: Path, trained: Trained, cards: Bundle, report: Report
 ) -> None:
     """Whatever is held, broken or delayed between scorer and broker: nothing lost, nothing twice, and it goes on."""

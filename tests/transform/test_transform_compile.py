@@ -24,7 +24,7 @@ from sklearn.preprocessing import (
 )
 from transform_oracle import assert_parity, assert_same_bits, columns_of, fit, reference, transform_of
 
-from scorer.bundle.compile import compile_preprocessor
+from scorer.bundle.packing.compile import compile_preprocessor
 from scorer.errors import PackError
 from scorer.transform import Matrix, Plan, Transform
 

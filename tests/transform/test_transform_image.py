@@ -132,6 +132,6 @@ def test_a_message_is_short_whatever_the_bytes() -> None:
 
 def test_pillow_is_imported_for_plans_of_images_only() -> None:
     """Serving anything else does without it."""
-    program = "import sys, scorer.transform, scorer.bundle.load; sys.exit('PIL' in sys.modules)"
+    program = "import sys, scorer.transform, scorer.bundle.opening; sys.exit('PIL' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

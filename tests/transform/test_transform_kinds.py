@@ -29,7 +29,7 @@ from sklearn.preprocessing import (
 )
 from transform_oracle import FIRST_ROW, assert_parity, assert_same_bits, columns_of, fit, reference, serve, transform_of
 
-from scorer.bundle.compile import compile_preprocessor
+from scorer.bundle.packing.compile import compile_preprocessor
 from scorer.errors import Reason
 from scorer.transform.plan import Function
 

@@ -29,7 +29,7 @@ from sklearn.preprocessing import (
 )
 from transform_oracle import FIRST_ROW, assert_parity, fit, reference, serve
 
-from scorer.bundle.compile import compile_preprocessor
+from scorer.bundle.packing.compile import compile_preprocessor
 from scorer.errors import PackError, Reason
 
 NAN = float("nan")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from scorer.bundle.compile import compile_preprocessor
+from scorer.bundle.packing.compile import compile_preprocessor
 from scorer.records import Columns, Inputs, Rejection
 from scorer.transform import Matrix, Plan, Transform
 

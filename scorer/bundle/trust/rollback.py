@@ -16,10 +16,10 @@ from typing import TypeAlias
 
 import msgspec
 
-from scorer.bundle import signing
-from scorer.bundle.cache import Cache
-from scorer.bundle.custody import Held
-from scorer.bundle.load import Bundle
+from scorer.bundle.opening import Bundle
+from scorer.bundle.trust import signing
+from scorer.bundle.trust.cache import Cache
+from scorer.bundle.trust.custody import Held
 from scorer.errors import BundleError
 
 Order: TypeAlias = list[tuple[int, int, str]]

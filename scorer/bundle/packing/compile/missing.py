@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scorer.bundle.compile.flow import Flow, Steps, known_value, numeric
+from scorer.bundle.packing.compile.flow import Flow, Steps, known_value, numeric
 from scorer.transform import plan
 from scorer.transform.plan import Step
 from scorer.transform.scalars import Value, is_nan, is_null

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scorer.bundle.compile.flow import Compiler, Flow, Steps, numeric
+from scorer.bundle.packing.compile.flow import Compiler, Flow, Steps, numeric
 from scorer.transform import plan
 from scorer.transform.plan import Step
 from scorer.transform.scalars import number

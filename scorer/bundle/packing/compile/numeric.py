@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from scorer.bundle.compile.categorical import one_hot_encoder
-from scorer.bundle.compile.flow import Flow, Steps, numbers, numeric
+from scorer.bundle.packing.compile.categorical import one_hot_encoder
+from scorer.bundle.packing.compile.flow import Flow, Steps, numbers, numeric
 from scorer.errors import PackError
 from scorer.transform import plan
 from scorer.transform.curves import BOUNDS

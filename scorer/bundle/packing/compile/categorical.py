@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scorer.bundle.compile.flow import Flow, Steps, known_value, numbers
+from scorer.bundle.packing.compile.flow import Flow, Steps, known_value, numbers
 from scorer.errors import PackError
 from scorer.transform import plan
 from scorer.transform.scalars import is_nan, is_null

@@ -1,6 +1,6 @@
 """What admission runs in a process of its own: open a private copy of a bundle under limits, and say how that went.
 
-    python -m scorer.bundle.trial DIRECTORY PATH SECONDS BYTES
+    python -m scorer.bundle.trust.trial DIRECTORY PATH SECONDS BYTES
 
 `DIRECTORY` is a private copy that was verified already, `PATH` what messages call it. One JSON object comes out:
 `{"error": "", "message": ""}`, or the name of the ScorerError's class and its message.
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from scorer.bundle.custody import reopen
-from scorer.bundle.load import open_held
+from scorer.bundle.opening import open_held
+from scorer.bundle.trust.custody import reopen
 from scorer.errors import BundleError, ScorerError
 from scorer.infer.runtime import tensorflow
 

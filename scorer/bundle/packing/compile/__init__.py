@@ -12,9 +12,9 @@ from functools import cache, partial
 from itertools import accumulate
 from typing import Any
 
-from scorer.bundle.compile import categorical, missing, numeric, structure
-from scorer.bundle.compile.compiled import Compiled, Part
-from scorer.bundle.compile.flow import Compiler, Flow, Steps
+from scorer.bundle.packing.compile import categorical, missing, numeric, structure
+from scorer.bundle.packing.compile.compiled import Compiled, Part
+from scorer.bundle.packing.compile.flow import Compiler, Flow, Steps
 from scorer.errors import PackError
 from scorer.transform import plan
 from scorer.transform.steps import prepare

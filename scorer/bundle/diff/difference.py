@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
+from scorer.bundle.diff.stability import Stability, stability
 from scorer.bundle.lineage import Act, Feature, Setting, features
 from scorer.bundle.manifest import Manifest
-from scorer.bundle.stability import Stability, stability
 from scorer.decode.schema import Field
 
 ELSEWHERE = {"events", "plan", "files", "seal", "reference"}

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from scorer.bundle import manifest, signing
-from scorer.bundle.admission import Admission
-from scorer.bundle.calibrating import method_of
-from scorer.bundle.examples import Examples
-from scorer.bundle.load import OTHERWISE, Bundle, load
-from scorer.bundle.packer import Packer
+from scorer.bundle import manifest
+from scorer.bundle.opening import OTHERWISE, Bundle, load
+from scorer.bundle.packing.calibrating import method_of
+from scorer.bundle.packing.examples import Examples
+from scorer.bundle.packing.steps import Packer
+from scorer.bundle.trust import signing
+from scorer.bundle.trust.admission import Admission
 from scorer.config.bands import check_bands
 from scorer.errors import BandsError, PackError
 from scorer.infer import ScoreKind

@@ -21,8 +21,8 @@ from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from scorer.bundle import signing
 from scorer.bundle.manifest import NAME, File, Manifest, decode
+from scorer.bundle.trust import signing
 from scorer.errors import BundleError
 
 MAX_MANIFEST = 64 << 20

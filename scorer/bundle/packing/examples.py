@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 import numpy as np
 
-from scorer.bundle.gathering import gather
+from scorer.bundle.packing.gathering import gather
 from scorer.decode import EventSchema, Field, FieldType
 from scorer.errors import PackError
 

@@ -22,9 +22,9 @@ from pathlib import Path
 import msgspec
 
 from scorer import errors
-from scorer.bundle.cache import Cache
-from scorer.bundle.custody import Held
-from scorer.bundle.trial import Verdict
+from scorer.bundle.trust.cache import Cache
+from scorer.bundle.trust.custody import Held
+from scorer.bundle.trust.trial import Verdict
 from scorer.errors import BundleError, ScorerError
 from scorer.infer.runtime import fingerprint
 
@@ -73,7 +73,7 @@ class Admission:
             self.cache.write(*_entry(sha256))
 
     def _trial(self, held: Held) -> Verdict:
-        command = [sys.executable, "-P", "-m", "scorer.bundle.trial", str(held.directory), str(held.path)]
+        command = [sys.executable, "-P", "-m", "scorer.bundle.trust.trial", str(held.directory), str(held.path)]
         with tempfile.TemporaryDirectory(prefix="scorer-trial-") as scratch:
             try:
                 found = subprocess.run(

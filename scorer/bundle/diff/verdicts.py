@@ -14,7 +14,7 @@ from scorer.decide import decide
 from scorer.records import Bands, Records, Scores
 
 if TYPE_CHECKING:
-    from scorer.bundle.load import Bundle
+    from scorer.bundle.opening import Bundle
 
 QUANTILES = {"p05": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99}
 

@@ -13,19 +13,21 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scorer.bundle import choosing, golden, manifest, signing
-from scorer.bundle.calibrating import fit
-from scorer.bundle.compile import compile_preprocessor
+from scorer.bundle import golden, manifest
 from scorer.bundle.distribution import References
-from scorer.bundle.examples import Examples
 from scorer.bundle.feeds import check_output, check_plan, reconstructed
-from scorer.bundle.images import ImageOptions
-from scorer.bundle.judging import measure, truth_of
-from scorer.bundle.load import OTHERWISE
-from scorer.bundle.parity import Reference, check_independence
-from scorer.bundle.shape import batch_shape
-from scorer.bundle.sources import Sources
-from scorer.bundle.survey import Survey, Surveyor, spread
+from scorer.bundle.opening import OTHERWISE
+from scorer.bundle.packing import choosing
+from scorer.bundle.packing.calibrating import fit
+from scorer.bundle.packing.compile import compile_preprocessor
+from scorer.bundle.packing.examples import Examples
+from scorer.bundle.packing.images import ImageOptions
+from scorer.bundle.packing.judging import measure, truth_of
+from scorer.bundle.packing.parity import Reference, check_independence
+from scorer.bundle.packing.shape import batch_shape
+from scorer.bundle.packing.sources import Sources
+from scorer.bundle.packing.survey import Survey, Surveyor, spread
+from scorer.bundle.trust import signing
 from scorer.decode import EventSchema, JsonDecoder
 from scorer.errors import PackError
 from scorer.infer import ModelSpec, ScoreKind

@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from scorer.bundle.compile import Compiled
-from scorer.bundle.images import ImageOptions
+from scorer.bundle.packing.compile import Compiled
+from scorer.bundle.packing.images import ImageOptions
 from scorer.errors import PackError
 from scorer.infer import TensorSpec
 from scorer.infer.fusing import Fused

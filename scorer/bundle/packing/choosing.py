@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scorer.bundle.examples import Examples
 from scorer.bundle.golden import as_records
+from scorer.bundle.packing.examples import Examples
 from scorer.decode import EventSchema, Field, FieldType, JsonDecoder
 from scorer.infer.model import Model
 from scorer.records import Bands, Inputs, Rejection, Rows, Scores

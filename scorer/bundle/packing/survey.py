@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer.bundle.distribution import References, of_column, of_matrices, of_numbers, shortened
-from scorer.bundle.examples import Examples
 from scorer.bundle.golden import as_records
+from scorer.bundle.packing.examples import Examples
 from scorer.decode import EventSchema, JsonDecoder
 from scorer.infer.calibration import Doubles
 from scorer.infer.model import Model

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scorer.bundle import golden
-from scorer.bundle.custody import Gate, Held, take
+from scorer.bundle.feeds import check_plan
 from scorer.bundle.golden import Golden, Proof
 from scorer.bundle.manifest import NAME, Manifest
+from scorer.bundle.trust.custody import Gate, Held, take
 from scorer.config.bands import check_bands
 from scorer.decode import JsonDecoder
 from scorer.encode import Encoder, Origin
@@ -95,6 +96,7 @@ def _open(held: Held) -> Bundle:
     read = {*transform.fields, manifest.events.event_id, manifest.events.event_time} - {None}
     if unknown := read - manifest.events.fields.keys():
         raise BundleError(f"{path / NAME}: reads fields that its events lack: {sorted(map(str, unknown))}; pack anew")
+    check_plan(manifest.plan.inputs, manifest.model.inputs, manifest.events)
     inputs = golden_inputs(packed, decoder, transform, path)
     model = Model(path / "model", manifest.model, inputs.arrays)
     proof = _prove(path, manifest, packed, inputs, model)

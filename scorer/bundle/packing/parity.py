@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scorer.bundle.choosing import Case
-from scorer.bundle.examples import Examples
 from scorer.bundle.golden import ulps
+from scorer.bundle.packing.choosing import Case
+from scorer.bundle.packing.examples import Examples
 from scorer.errors import PackError
 from scorer.infer.model import Model
 from scorer.records import Inputs, Scores

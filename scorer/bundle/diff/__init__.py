@@ -1,0 +1,1 @@
+"""What changed between two bundles: `difference` compares manifests, `stability` the references, `verdicts` scores."""
