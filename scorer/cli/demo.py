@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 from types import FrameType
@@ -32,8 +31,6 @@ def demo(
     if not console.is_terminal:
         console = Console(width=132)
     _end_on_signals()
-    # Its bundles are its own: what this machine has served before, under the same names, is no matter of theirs.
-    os.environ.setdefault("SCORER_CACHE", str(directory.absolute() / "cache"))
     try:
         show(directory, keep=keep, console=console)
     except KeyboardInterrupt:

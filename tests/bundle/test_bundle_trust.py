@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -418,13 +419,13 @@ def held(signed: Path) -> Iterator[Held]:
         yield held
 
 
-def serve(directory: Path, bundle: Bundle, version: str) -> None:
+def serve(directory: Path, bundle: Bundle, version: str, signer: str = "somebody") -> None:
     """Remember that a version of the bundle's name was served."""
     import msgspec
 
     manifest = msgspec.structs.replace(bundle.manifest, version=version)
-    served = Bundle(bundle.path, manifest, "", bundle.decode, bundle.transform, bundle.model, bundle.proof)
-    Served(Cache(directory), [""], frozenset()).remember([served])
+    served = dataclasses.replace(bundle, manifest=manifest, signed=True, signer=signer)
+    Served(Cache(directory), [signer], frozenset()).remember([served])
 
 
 @pytest.mark.parametrize(("before", "refused"), [("8", True), ("10", True), ("7.1", True), ("7", False), ("6", False)])
@@ -435,8 +436,8 @@ def test_an_older_version_than_served_is_refused(
     serve(tmp_path, cards, before)
     serve(tmp_path, cards, "5")
 
-    Served(Cache(tmp_path), [""], frozenset({"cards:7"}))(held)
-    gate = Served(Cache(tmp_path), [""], frozenset({"cards:6", "other:7"}))
+    Served(Cache(tmp_path), ["somebody"], frozenset({"cards:7"}))(held)
+    gate = Served(Cache(tmp_path), ["somebody"], frozenset({"cards:6", "other:7"}))
     if not refused:
         gate(held)
         return
@@ -445,13 +446,14 @@ def test_an_older_version_than_served_is_refused(
 
 
 def test_versions_are_remembered_by_signer(cards: Bundle, held: Held, public: Path, tmp_path: Path) -> None:
-    """An unsigned bundle of a huge version shuts out no signed one."""
-    serve(tmp_path, cards, "999")
+    """What one key signed shuts out nothing that another did; without trusted keys, nothing is shut out."""
+    serve(tmp_path, cards, "999", signing.key_id(public))
     environment = {"SCORER_CACHE": str(tmp_path)}
 
-    Served.of(environment, [public], [])(held)
     with pytest.raises(BundleError, match="older than 999"):
-        Served.of(environment, [], [])(held)
+        Served.of(environment, [public], [])(held)
+    Served(Cache(tmp_path), ["somebody"], frozenset())(held)
+    Served.of(environment, [], [])(held)
 
 
 @pytest.mark.parametrize("kind", ["missing", "a file", "of everyone", "none", "torn"])
@@ -584,7 +586,7 @@ def test_a_model_that_eats_the_memory_costs_its_trial_only(copy: Path, tmp_path:
 
 
 def test_run_asks_for_trust(bootstrap: str, cards: Bundle, signed: Path, public: Path, tmp_path: Path) -> None:
-    """`scorer run` refuses the unsigned bundle, and the version below one that was served."""
+    """With trusted keys, `scorer run` refuses the unsigned bundle, and the version below one that was served."""
 
     def run(bundle: Path, **trust: Any) -> subprocess.CompletedProcess[str]:
         document = {
@@ -606,8 +608,8 @@ def test_run_asks_for_trust(bootstrap: str, cards: Bundle, signed: Path, public:
         )
 
     (tmp_path / "release.pub").write_bytes(public.read_bytes())
-    serve(tmp_path / "cache", cards, "8")
-    unsigned, older = run(cards.path, keys=["release.pub"]), run(signed)
+    serve(tmp_path / "cache", cards, "8", signing.key_id(public))
+    unsigned, older = run(cards.path, keys=["release.pub"]), run(signed, keys=["release.pub"])
 
     assert unsigned.returncode == older.returncode == 20, unsigned.stderr + older.stderr
     assert f"{cards.path}: not signed" in unsigned.stderr.splitlines()[-1]

@@ -99,7 +99,7 @@ class Admission:
     def _inherited(self) -> dict[str, str]:
         """Return the trial's environment, in which it finds this very package."""
         kept = {name: self.environment[name] for name in INHERITED if name in self.environment}
-        paths = [str(Path(__file__).resolve().parents[2]), kept.get("PYTHONPATH", "")]
+        paths = [str(Path(__file__).resolve().parents[3]), kept.get("PYTHONPATH", "")]
         return kept | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def _death(self, code: int) -> str:

@@ -1,7 +1,7 @@
-"""The highest version of each bundle that this machine has served: an older one is refused unless allowed by name.
+"""The highest version of each signed bundle that this machine has served: an older one is refused, unless it is named.
 
 Whoever can put files where bundles lie could otherwise bring back a model that was withdrawn, signature and all.
-Versions are remembered per signer, so that an unsigned bundle of a huge version shuts out no signed one.
+Without trusted keys nothing is remembered: the same person could write any version into an unsigned bundle.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Record(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A gate of `load`, and the memory behind it. `signers` are the ids of the trusted keys, or "" where there is none.
+    """A gate of `load`, and the memory behind it, per signer. `signers` are the ids of the trusted keys.
 
     `allowed` holds `name:version` of the older bundles that may be served all the same.
     """
@@ -58,7 +58,7 @@ class Served:
     @classmethod
     def of(cls, environment: Mapping[str, str], keys: Sequence[Path], allowed: Iterable[str]) -> Served:
         """Return the memory of this user, for these trusted keys; raises ConfigError for a key that is none."""
-        return cls(Cache.of(environment), [signing.key_id(key) for key in keys] or [""], frozenset(allowed))
+        return cls(Cache.of(environment), [signing.key_id(key) for key in keys], frozenset(allowed))
 
     def __call__(self, held: Held) -> None:
         """Raise BundleError where a higher version of the bundle's name was served here before."""
@@ -73,6 +73,8 @@ class Served:
 
     def remember(self, bundles: Iterable[Bundle]) -> None:
         """Note what is served from now on; where that cannot be noted, one warning in the log says so."""
+        if not self.signers:
+            return
         try:
             for bundle in bundles:
                 self._note(_Record(bundle.manifest.name, bundle.signer, bundle.manifest.version))
