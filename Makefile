@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test faults check bench clean
 
 help:  ## show the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -13,8 +13,11 @@ install: $(READY)  ## set up .venv with pinned versions, hashes checked
 demo: $(READY)  ## a real Kafka, two models, three topics, live; ARGS=--keep leaves it running
 	$(BIN)/scorer demo $(ARGS)
 
-test: $(READY)  ## the whole suite, on a real Kafka; ARGS="-k name" chooses
-	$(BIN)/pytest $(ARGS)
+test: $(READY)  ## the whole suite, on a real Kafka, two files at a time; ARGS="-k name" chooses
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+faults: $(READY)  ## kill -9 at every point of a batch, and an auditor; SMOKE=1 for a few rounds, ROUNDS=N for more
+	$(BIN)/pytest -m faults tests/faults $(ARGS)
 
 check: $(READY)  ## format, lint, types, documentation
 	$(BIN)/ruff format --check .
