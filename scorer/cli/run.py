@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scorer.broker.contract import Sink, Source
     from scorer.broker.kafka import Identity, Trouble
     from scorer.broker.kafka.clients import Properties
+    from scorer.bundle import Bundle
     from scorer.config import Settings
     from scorer.pipeline import Lane
     from scorer.service.delivery import Delivery
@@ -108,12 +109,13 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     from scorer.service.batcher import Batcher
     from scorer.service.loop import Service
 
+    bundles = _bundles(settings)  # before Kafka hears of us: what is not trusted leaves no topic behind
     identity = Identity(settings.group, settings.instance)
     cluster = Cluster(settings.kafka, identity)
     outputs = {name: topic for topic, s in settings.topics.items() for name in (s.decisions, s.dead_letters)}
     cluster.ensure_topics(list(settings.topics), outputs, create=settings.create_topics)
     kafka = _within(settings.kafka, cluster.message_limit(outputs))
-    lanes = _lanes(settings, telemetry, int(kafka["message.max.bytes"]))
+    lanes = _lanes(settings, bundles, telemetry, int(kafka["message.max.bytes"]))
     if stopping.is_set():
         return 0
     cluster.refuse_twin(stopping.wait)
@@ -146,18 +148,27 @@ def _within(kafka: Properties, limit: int | None) -> Properties:
     return {**kafka, "message.max.bytes": own if limit is None else min(own, limit)}
 
 
-def _lanes(settings: Settings, telemetry: Telemetry, max_bytes: int) -> Mapping[str, Lane]:
-    """Load and prove every bundle once, and make each topic's lane; a record may have `max_bytes`."""
+def _bundles(settings: Settings) -> Mapping[Path, Bundle]:
+    """Load and prove every bundle once."""
     from scorer import bundle
     from scorer.bundle.trust.admission import Admission
     from scorer.bundle.trust.rollback import Served
-    from scorer.telemetry.facts import BundleLoaded
 
-    paths = dict.fromkeys(topic.bundle for topic in settings.topics.values())
     trust = settings.trust
     served = Served.of(os.environ, trust.keys, trust.allow_rollback)
     gates = (served, Admission.of(os.environ))
+    paths = dict.fromkeys(topic.bundle for topic in settings.topics.values())
     bundles = {path: bundle.load(path, keys=trust.keys, gates=gates) for path in paths}
+    served.remember(bundles.values())
+    return bundles
+
+
+def _lanes(
+    settings: Settings, bundles: Mapping[Path, Bundle], telemetry: Telemetry, max_bytes: int
+) -> Mapping[str, Lane]:
+    """Make each topic's lane; a record may have `max_bytes`."""
+    from scorer.telemetry.facts import BundleLoaded
+
     lanes = {}
     for name, topic in settings.topics.items():
         loaded = bundles[topic.bundle]
@@ -182,7 +193,6 @@ def _lanes(settings: Settings, telemetry: Telemetry, max_bytes: int) -> Mapping[
                 topic.otherwise,
             )
         )
-    served.remember(bundles.values())
     return lanes
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from scorer.errors import BundleError, PackError
-from scorer.infer.fusing import Call, Endpoint, Fused, ImageChain, fuse
+from scorer.infer.fusing import Call, Endpoint, Fused, ImageChain, fuse, tensor_name
 from scorer.infer.keras_file import load_keras, why_refused
 from scorer.infer.keras_model import input_candidates, named_call
 from scorer.infer.model import load_saved_model, signature_of
@@ -35,10 +35,14 @@ class Fronts:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """The signature to call, and which of its inputs take a field's raw text or image bytes."""
+    """The signature to call, and which of its inputs take a field's raw text or image bytes.
+
+    `renamed` has the model's own names of inputs that no signature can have, such as `card.amount`.
+    """
 
     signature: str
     fused: Mapping[str, Fused]
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 def export(model: Any, directory: Path, *, signature: str, fronts: Fronts) -> Exported:
@@ -67,8 +71,8 @@ def _export_keras(model: Any, directory: Path, *, fronts: Fronts) -> Exported:
     failure: Exception | None = None
     for inputs in input_candidates(model, fronts.strings):
         try:
-            front = _fused(named_call(model, inputs), inputs.specs, fronts)
-            return _archive(front, directory, tracked=[model])
+            front, renamed = _fused_by_name(named_call(model, inputs), inputs.specs, fronts)
+            return replace(_archive(front, directory, tracked=[model]), renamed=renamed)
         except PackError:
             raise
         except Exception as error:  # a model's call is its author's code, and may raise anything
@@ -100,6 +104,19 @@ def _export_saved_model(source: Path, directory: Path, *, signature: str, fronts
 
 def _fused(call: Call, specs: Mapping[str, Any], fronts: Fronts) -> Endpoint:
     return fuse(call, specs, text=fronts.text, images=fronts.images, targets=fronts.targets)
+
+
+def _fused_by_name(call: Call, specs: Mapping[str, Any], fronts: Fronts) -> tuple[Endpoint, dict[str, str]]:
+    """Fuse a model whose inputs have any names; return too which names had to be changed, new to old."""
+    tf = tensorflow()
+    plain = {name: tensor_name(name) for name in specs}
+    if len(set(plain.values())) < len(plain):
+        raise PackError(f"model: the names of its inputs {sorted(plain)} are the same to TensorFlow; name them apart")
+    outer = {plain[name]: tf.TensorSpec(spec.shape, spec.dtype, name=plain[name]) for name, spec in specs.items()}
+    targets = {**plain, **{field: plain.get(target, target) for field, target in fronts.targets.items()}}
+    inner: Call = lambda tensors: call({name: tensors[plain[name]] for name in specs})  # noqa: E731
+    front = _fused(inner, outer, replace(fronts, targets=targets))
+    return front, {new: name for name, new in plain.items() if new != name}
 
 
 def _archive(front: Endpoint, directory: Path, *, tracked: list[Any]) -> Exported:

@@ -6,6 +6,7 @@ raw strings of shape (n,) in the place of the inputs that they feed.
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -83,9 +84,9 @@ def fuse(
         if any(front.target == target for front in fronts.values()):
             raise PackError(f"model input {target!r}: fed by two fields, {field!r} among them; say which: inputs={{…}}")
         if field in text:
-            fronts[_tensor_name(field)] = _text_front(field, target, text[field], specs[target])
+            fronts[tensor_name(field)] = _text_front(field, target, text[field], specs[target])
         elif specs[target].dtype != tf.string:
-            fronts[_tensor_name(field)] = _image_front(field, target, images[field], specs[target])
+            fronts[tensor_name(field)] = _image_front(field, target, images[field], specs[target])
     served = {front.target for front in fronts.values()}
     outer = {name: spec for name, spec in specs.items() if name not in served}
     outer |= {name: tf.TensorSpec([None], tf.string, name=name) for name in fronts}
@@ -110,9 +111,10 @@ def _target(field: str, inputs: list[str], targets: Mapping[str, str]) -> str:
     return target
 
 
-def _tensor_name(field: str) -> str:
+def tensor_name(field: str) -> str:
     """Return a field's name as TensorFlow can have it: a path's dots become underscores."""
-    return re.sub(r"\W", "_", field, flags=re.ASCII).lstrip("_") or "text"
+    name = re.sub(r"\W", "_", field, flags=re.ASCII).lstrip("_")
+    return name if name.isidentifier() and not keyword.iskeyword(name) else f"input_{name}"
 
 
 def _text_front(field: str, target: str, layer: Any, spec: Any) -> _Front:

@@ -522,3 +522,16 @@ def test_a_plan_of_other_inputs_says_which() -> None:
         check_plan({"x": feed}, {"x": tensor, "y": tensor}, EventSchema({"a": NUMBER}))
     with pytest.raises(BundleError, match="'x': the model has none of this name"):
         check_plan({"x": feed, "y": feed}, {"y": tensor}, EventSchema({"a": NUMBER}))
+
+
+@pytest.mark.parametrize("name", ["card.amount", "x-y", "my amount", "über", "class", "1st"])
+def test_inputs_that_no_signature_could_name_are_fed_all_the_same(name: str, tmp_path: Path) -> None:
+    """A model's input takes the field of its name, also where that is a path, a keyword or no ASCII."""
+    layers = keras().layers
+    first, second = keras().Input((1,), name=name), keras().Input((1,), name="zz")
+    model = keras().Model([first, second], layers.Dense(1, activation="sigmoid")(layers.Concatenate()([first, second])))
+    values = matrix()[:, :2]
+    events = [({"card": {"amount": a}} if "." in name else {name: a}) | {"zz": b} for a, b in values.tolist()]
+    for told in (None, {name: name}):
+        loaded = packed(tmp_path / "bundle", model=model, preprocessor=None, events=events, inputs=told)
+        assert close(scores_of(loaded, events), model([values[:, :1], values[:, 1:]]))
