@@ -91,6 +91,9 @@ class Packer:
         fronts = Fronts(text, chains, targets, self._examples.texts)
         exported = export(model, self._room / "model", signature=signature, fronts=fronts)
         self._signature, self._fused = exported.signature, exported.fused
+        for name, own in exported.renamed.items():
+            told = self._told.pop(own, [own] if own in self._examples.columns else None)
+            self._told |= {} if told is None else {name: told}
 
     def contract(
         self, output: str | None, score: ScoreKind, positive_class: int | None, error: Literal["mse", "mae"]
