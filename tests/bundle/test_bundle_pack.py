@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -535,3 +536,74 @@ def test_numbers_that_training_had_as_nan_are_nulls_of_the_stream(cards: Bundle)
 
     assert {name for name, field in fields.items() if field.nullable} == {"balance"}
     assert set(NUMBERS) <= set(fields)
+
+
+def none_in_text(order: list[str]) -> tuple[Any, Any]:
+    """Return examples whose text has None, and a preprocessor for which that is a category."""
+    import pandas as pd
+    from sklearn.compose import ColumnTransformer
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    text = pd.Series(["a", "b", None] * 30, dtype=object)
+    frame = pd.DataFrame({"cat": text, "amount": np.arange(90.0)})[order]
+    steps = [
+        ("text", OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["cat"]),
+        ("number", StandardScaler(), ["amount"]),
+    ]
+    return frame, ColumnTransformer(steps).fit(frame)
+
+
+@pytest.mark.parametrize("order", [["cat", "amount"], ["amount", "cat"]])
+@pytest.mark.parametrize("as_dictionaries", [False, True])
+def test_none_is_a_category_of_its_own(tmp_path: Path, order: list[str], as_dictionaries: bool) -> None:
+    """What was None in training is None when the plan is held against it, beside whatever other fields."""
+    frame, preprocessor = none_in_text(order)
+    events = [{**row, "cat": row["cat"] or None} for row in frame.to_dict("records")] if as_dictionaries else frame
+    pack_model(tmp_path / "bundle", dense(4), preprocessor=preprocessor, events=events)
+
+
+def test_large_whole_numbers_are_told_apart(tmp_path: Path) -> None:
+    """Beyond 2⁵³ a float64 skips numbers: such a field is an integer, and its categories are exact."""
+    import pandas as pd
+    from sklearn.preprocessing import OneHotEncoder
+
+    frame = pd.DataFrame({"account": 2**53 + np.arange(60) % 4})
+    preprocessor = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(frame)
+    bundle = pack_model(tmp_path / "bundle", dense(4), preprocessor=preprocessor, events=frame)
+    assert bundle.manifest.events.fields["account"].type == "integer"
+
+
+def test_only_what_is_read_must_be_finite(tmp_path: Path) -> None:
+    """An infinity refuses the pack where it is read, with the field and the example; elsewhere it does not matter."""
+    rows = [{"a": 1.0 * row, "b": 2.0, "unused": math.inf} for row in range(40)]
+    pack_model(tmp_path / "bundle", dense(2), columns=["a", "b"], events=rows)
+    rows[7]["b"] = -math.inf
+    with pytest.raises(PackError, match=r"'b' is infinite in example 7"):
+        pack_model(tmp_path / "bundle", dense(2), columns=["a", "b"], events=rows)
+
+
+def test_fields_that_exclude_each_other_are_told(tmp_path: Path) -> None:
+    """A value cannot be an object too, a name cannot be nothing, and a column cannot come twice."""
+    import pandas as pd
+
+    frame = pd.DataFrame(np.ones((40, 2)), columns=["a", "a.b"])
+    with pytest.raises(PackError, match=r"'a' cannot be a value and hold 'a\.b' too"):
+        pack_model(tmp_path / "bundle", dense(2), columns=["a", "a.b"], events=frame)
+    with pytest.raises(PackError, match="field '' is empty"):
+        pack_model(tmp_path / "bundle", dense(1), columns=[""], events=frame.set_axis(["", "b"], axis=1))
+    with pytest.raises(PackError, match=r"\['a'\] come twice"):
+        pack_model(tmp_path / "bundle", dense(1), columns=["a"], events=frame.set_axis(["a", "a"], axis=1))
+
+
+def dense(width: int) -> Any:
+    """Return a small model on features."""
+    import keras
+
+    inputs = keras.Input((width,), name="features")
+    return keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid", name="score")(inputs))
+
+
+def pack_model(directory: Path, model: Any, **changes: Any) -> Bundle:
+    """Pack a model of one matrix at a small batch shape."""
+    arguments: dict[str, Any] = {"name": "m", "version": "1", "preprocessor": None, "bands": BANDS, "batch_shape": 16}
+    return pack(directory, model=model, **arguments | changes)

@@ -33,6 +33,9 @@ TYPES = {
     "bytes": FieldType.BYTES,
 }
 
+LARGEST_EXACT = 2**53
+"""The largest whole number up to which float64 holds all of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Examples:
@@ -49,13 +52,17 @@ class Examples:
 
         The fields in `binary` hold bytes: their text is base64. Raises PackError for what holds no events.
         """
+        if hasattr(events, "iloc") and not events.columns.is_unique:
+            raise PackError(f"events: columns {sorted({*events.columns[events.columns.duplicated()]})} come twice")
         found = gather(events, names)
         if not found.count:
             raise PackError("events: there are none; give at least one example event, better some thousands")
         columns = {}
         for name, values in found.columns.items():
-            if re.search(r'["\\\x00-\x1f]', name):
-                raise PackError(f"events: field {name!r} has a quote, backslash or control character; rename it")
+            if not name or re.search(r'["\\\x00-\x1f]', name):
+                raise PackError(
+                    f"events: field {name!r} is empty or has a quote, backslash or control character; rename it"
+                )
             plain = [_plain(value) for value in values]
             columns[name] = [_bytes(name, value) for value in plain] if name in binary else plain
         return cls(columns, found.count, found.labels)
@@ -81,13 +88,17 @@ class Examples:
         """Return the schema of the fields at `paths`: inferred from the values, where `given` is silent.
 
         Whole numbers become `number`, since a stream may well carry 12.5 where the examples had only 12; but
-        `integer` where they are named in `integers`. Raises PackError for fields that no event has, or that mix types.
+        `integer` where they are named in `integers`, or too large for a float64 to tell apart. Raises PackError for
+        fields that no event has, or that mix types.
         """
         for name in {*paths, event_id, event_time} - {None} - self.columns.keys():
             raise PackError(f"events: no field {name!r}, which the bundle reads; there are {sorted(self.columns)}")
         unknown = given.keys() - self.columns.keys()
         if unknown:
             raise PackError(f"schema: no event has the fields {sorted(unknown)}")
+        nested = {name: parent for name in paths for parent in paths if name.startswith(f"{parent}.")}
+        for name, parent in nested.items():
+            raise PackError(f"events: the field {parent!r} cannot be a value and hold {name!r} too; rename one of them")
         names = dict.fromkeys([*paths, *([event_id] if event_id else []), *([event_time] if event_time else [])])
         ids = {name for name in (event_id, event_time) if name}
         fields = {name: self._field(name, integer=name in integers | ids, given=given.get(name, {})) for name in names}
@@ -120,6 +131,10 @@ class Examples:
         if unknown or given.get("type", "number") not in TYPES:
             raise PackError(f"schema {name!r}: {dict(given)}; it may say type ({', '.join(TYPES)}), nullable and range")
         values = [value for value in self.columns[name] if value is not None]
+        if infinite := [row for row, value in enumerate(self.columns[name]) if value in (math.inf, -math.inf)]:
+            raise PackError(
+                f"events: {name!r} is infinite in example {infinite[0]}, which JSON cannot carry; leave it out"
+            )
         kind = TYPES[given["type"]] if "type" in given else _infer(name, values, integer=integer)
         nullable = given.get("nullable", len(values) < self.count)
         if not nullable and len(values) < self.count:
@@ -146,7 +161,8 @@ def _infer(name: str, values: Sequence[Any], *, integer: bool) -> FieldType:
     if kinds == {bool}:
         return FieldType.BOOLEAN
     if kinds == {int}:
-        return FieldType.INTEGER if integer else FieldType.NUMBER
+        large = max(map(abs, values)) > LARGEST_EXACT
+        return FieldType.INTEGER if integer or large else FieldType.NUMBER
     if kinds <= {int, float}:
         return FieldType.NUMBER
     if kinds == {str}:
@@ -175,8 +191,6 @@ def _plain(value: Any) -> Any:
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return None
     if isinstance(value, float):
-        if math.isinf(value):
-            raise PackError("events: an infinite number, which JSON cannot carry; leave such examples out")
         return None if math.isnan(value) else value
     if isinstance(value, date) and not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day)

@@ -36,10 +36,10 @@ class Reference:
             apart = ulps(found, wanted)
             if apart.any():
                 row, column = np.unravel_index(int(np.argmax(apart)), apart.shape)
+                feature, here, there = feed.node.features[int(column)], found[row, column], wanted[row, column]
                 raise PackError(
-                    f"parity: example {rows[int(row)]}, feature {feed.node.features[int(column)]!r}: "
-                    f"the stream gives {found[row, column]!r}, the preprocessor {wanted[row, column]!r}. JSON carries "
-                    "float64: if the examples are float32, pack them as float64, as the stream will bring them"
+                    f"parity: example {rows[int(row)]}, feature {feature!r}: the stream gives {here!r}, the "
+                    f"preprocessor {there!r}. {_hint(events)}"
                 )
 
     def agreeing(self, plan: Plan, events: Any, cases: Sequence[Case], inputs: Inputs) -> list[Case]:
@@ -83,29 +83,32 @@ class Reference:
 
     def _changed(self, events: Any, cases: Sequence[Case], null: Any) -> NDArray[Any]:
         """Return what the fitted preprocessor gives for the changed examples."""
-        rows, names = [case.row for case in cases], self._names()
-        if hasattr(events, "iloc"):
-            columns = {name: events[name].iloc[rows].tolist() for name in names}
-        else:
-            columns = {name: [self.examples.columns[name][row] for row in rows] for name in names}
-        for at, case in enumerate(cases):
-            if case.change and case.change[0] in columns:
-                columns[case.change[0]][at] = null if case.change[1] is None else case.change[1]
-        frame = _frame(list(zip(*columns.values(), strict=True)), names, dtype=object if null is None else None)
+        rows = [case.row for case in cases]
+        frame = self._frame(events, rows)
+        for name in self._names():
+            cells = {at: case.change[1] for at, case in enumerate(cases) if case.change and case.change[0] == name}
+            if cells:
+                frame[name] = _altered(frame[name], cells, null)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # extremes overflow, and unknown categories are told of
             return _dense(self.preprocessor.transform(frame if self.columns is None else _array(frame)))
 
     def _transformed(self, events: Any, rows: Sequence[int]) -> NDArray[Any]:
         """Return what the fitted preprocessor itself gives for some examples, as a dense matrix."""
+        if self.columns is not None and not hasattr(events, "iloc"):
+            cells = [[self.examples.columns[name][row] for name in self.columns] for row in rows]
+            return _dense(self.preprocessor.transform(np.array(cells, object)))
+        frame = self._frame(events, rows)
+        return _dense(self.preprocessor.transform(frame if self.columns is None else _array(frame)))
+
+    def _frame(self, events: Any, rows: Sequence[int]) -> Any:
+        """Return some examples as a DataFrame: of the given one's dtypes, or of what dictionaries hold."""
+        names = self._names()
         if hasattr(events, "iloc"):
-            chosen = events.iloc[list(rows)]
-            raw = _array(chosen[self._names()]) if self.columns is not None else chosen[self._names()]
-        else:
-            names = self._names()
-            cells = [[self.examples.columns[name][row] for name in names] for row in rows]
-            raw = np.array(cells, object) if self.columns is not None else _frame(cells, names)
-        return _dense(self.preprocessor.transform(raw))
+            return events[names].iloc[list(rows)].reset_index(drop=True)
+        pd = _pandas()
+        columns = {name: [self.examples.columns[name][row] for row in rows] for name in names}
+        return pd.DataFrame({name: pd.Series(cells, dtype=_dtype(cells)) for name, cells in columns.items()})
 
     def _names(self) -> list[str]:
         """Return the fields that the preprocessor was fitted on; a column transformer may have ignored some."""
@@ -144,6 +147,18 @@ def check_independence(model: Model, inputs: Inputs, scores: Scores) -> None:
             )
 
 
+def _hint(events: Any) -> str:
+    """Return what usually makes examples differ from the stream that will bring them."""
+    if any(getattr(dtype, "kind", "") == "f" and dtype.itemsize < 8 for dtype in getattr(events, "dtypes", ())):
+        return (
+            "JSON carries float64, and some examples are float32: pack them as float64, as the stream will bring them"
+        )
+    return (
+        "Null has one meaning in the stream: if it was both None and NaN in training, make it one with "
+        "fillna(numpy.nan) and fit again; otherwise please report this"
+    )
+
+
 def _dense(result: Any) -> NDArray[Any]:
     return np.asarray(result.toarray() if hasattr(result, "toarray") else result)
 
@@ -153,9 +168,33 @@ def _array(frame: Any) -> NDArray[Any]:
     return np.ascontiguousarray(frame.to_numpy())
 
 
-def _frame(cells: Sequence[Sequence[Any]], names: Sequence[str], dtype: Any = None) -> Any:
+def _pandas() -> Any:
     try:
         import pandas as pd
     except ImportError as error:
         raise PackError("a preprocessor of named columns needs pandas: pip install 'scorer[pack]'") from error
-    return pd.DataFrame(cells, columns=list(names), dtype=dtype)
+    return pd
+
+
+def _dtype(cells: Sequence[Any]) -> str | None:
+    """Return the dtype under which None stays None: pandas would make it NaN beside text, which is another category."""
+    kinds = {type(cell) for cell in cells if cell is not None}
+    if kinds == {bool} and None not in cells:
+        return "bool"
+    return "float64" if kinds <= {int, float} and None in cells else None if kinds <= {int, float} else "object"
+
+
+def _altered(column: Any, cells: Mapping[int, Any], null: Any) -> Any:
+    """Return a column with some cells changed, of its own dtype where that can hold them."""
+    pd = _pandas()
+    altered = column.astype(object)
+    for at, cell in cells.items():
+        altered.iloc[at] = null if cell is None else cell
+    if column.dtype.kind in "iuf" and isinstance(column.dtype, np.dtype):
+        return pd.Series([np.nan if cell is None else cell for cell in altered], index=column.index)
+    if isinstance(column.dtype, pd.CategoricalDtype) or None in cells.values():
+        return altered
+    try:
+        return altered.astype(column.dtype)
+    except (TypeError, ValueError):
+        return altered
