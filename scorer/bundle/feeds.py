@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from scorer.decode import EventSchema, FieldType
 from scorer.errors import BundleError, PackError
 from scorer.infer import TensorSpec
-from scorer.transform import Feed, Image, Matrix, Raw
+from scorer.transform import Feed, Image, Matrix, Plan, Raw, Transform
+
+
+def consistent(plan: Plan, tensors: Mapping[str, TensorSpec], schema: EventSchema, where: Path) -> Transform:
+    """Return the plan made ready, if it agrees with itself, the model's inputs and the events' fields.
+
+    Raises BundleError, naming the bundle at `where`, if not.
+    """
+    try:
+        transform = Transform(plan)
+        check_plan(plan.inputs, tensors, schema)
+    except BundleError as error:
+        raise BundleError(f"{where}: {error}") from error
+    read = {*transform.fields, schema.event_id, schema.event_time} - {None}
+    if unknown := read - schema.fields.keys():
+        raise BundleError(f"{where}: reads fields that its events lack: {sorted(map(str, unknown))}; pack anew")
+    return transform
 
 
 def check_plan(feeds: Mapping[str, Feed], tensors: Mapping[str, TensorSpec], schema: EventSchema) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
@@ -21,6 +22,8 @@ from scorer.records import Bands, Inputs, Records, Rejection, Scores
 from scorer.transform import Matrix, Plan
 
 EVENTS, FEATURES = "golden.jsonl", "golden.npz"
+UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, OSError, EOFError, KeyError, RecursionError, BadZipFile)
+"""What NumPy and msgspec raise for files that were damaged."""
 ULPS = 2
 """How far a feature may be from the packed one on a machine of another fingerprint, in units of its last place."""
 
@@ -108,16 +111,17 @@ def write(
     np.savez(directory / FEATURES, **numbers)
 
 
-def read(directory: Path, event_id: str | None) -> Golden:
-    """Read both files; raises BundleError where they are not what `write` writes."""
+def read(directory: Path, event_id: str | None, where: Path) -> Golden:
+    """Read both files; raises BundleError, naming the bundle at `where`, where they are not what `write` writes."""
     try:
         events = msgspec.json.Decoder(GoldenEvent).decode_lines((directory / EVENTS).read_bytes())
-        with np.load(directory / FEATURES, allow_pickle=False) as arrays:
+        # Opened here: `np.load` leaves a file open that it cannot read. One array alone is no archive: a TypeError.
+        with (directory / FEATURES).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             inputs = {name: arrays[name] for name in arrays.files}
-    except (msgspec.MsgspecError, ValueError, OSError) as error:
-        raise BundleError(f"{directory}: golden events cannot be read: {error}; pack the bundle anew") from error
+    except UNREADABLE as error:
+        raise BundleError(f"{where}: golden events cannot be read: {error}; pack the bundle anew") from error
     if not events:
-        raise BundleError(f"{directory / EVENTS}: no golden events; pack the bundle anew")
+        raise BundleError(f"{where / EVENTS}: no golden events; pack the bundle anew")
     return Golden(
         [bytes(golden.event) for golden in events],
         np.array([golden.score for golden in events], np.float32),

@@ -112,7 +112,7 @@ def decode(text: bytes, where: Path) -> Manifest:
         if version != FORMAT:
             raise BundleError(f"{where}: format {version}, this scorer reads format {FORMAT}; pack the bundle anew")
         manifest = msgspec.json.decode(text, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         why = _no_number(text) or f"not a bundle's manifest: {error}"
         raise BundleError(f"{where}: {why}; it is damaged, pack the bundle anew") from error
     if faults := _faults(manifest):

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scorer.bundle import golden
-from scorer.bundle.feeds import check_plan
+from scorer.bundle.feeds import consistent
 from scorer.bundle.golden import Golden, Proof
-from scorer.bundle.manifest import NAME, Manifest
+from scorer.bundle.manifest import Manifest
 from scorer.bundle.trust.custody import Gate, Held, take
 from scorer.config.bands import check_bands
 from scorer.decode import JsonDecoder
 from scorer.encode import Encoder, Origin
-from scorer.errors import BandsError, BundleError, GoldenError, ScorerError
+from scorer.errors import BandsError, GoldenError, ScorerError
 from scorer.infer.model import Model
 from scorer.infer.runtime import fingerprint
 from scorer.pipeline import Lane
@@ -91,12 +91,9 @@ def open_held(held: Held) -> Bundle:
 
 def _open(held: Held) -> Bundle:
     path, manifest = held.directory, held.manifest
-    packed = golden.read(path, manifest.events.event_id)
-    decoder, transform = JsonDecoder(manifest.events), Transform(manifest.plan)
-    read = {*transform.fields, manifest.events.event_id, manifest.events.event_time} - {None}
-    if unknown := read - manifest.events.fields.keys():
-        raise BundleError(f"{path / NAME}: reads fields that its events lack: {sorted(map(str, unknown))}; pack anew")
-    check_plan(manifest.plan.inputs, manifest.model.inputs, manifest.events)
+    packed = golden.read(path, manifest.events.event_id, held.path)
+    decoder = JsonDecoder(manifest.events)
+    transform = consistent(manifest.plan, manifest.model.inputs, manifest.events, held.path)
     inputs = golden_inputs(packed, decoder, transform, path)
     model = Model(path / "model", manifest.model, inputs.arrays)
     proof = _prove(path, manifest, packed, inputs, model)

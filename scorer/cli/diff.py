@@ -59,8 +59,11 @@ def diff(
 
 def _golden(held: Held) -> Sequence[bytes]:
     from scorer.bundle import golden
+    from scorer.bundle.feeds import consistent
 
-    return golden.read(held.directory, held.manifest.events.event_id).values
+    manifest = held.manifest
+    consistent(manifest.plan, manifest.model.inputs, manifest.events, held.path)
+    return golden.read(held.directory, manifest.events.event_id, held.path).values
 
 
 def _identity(held: Held) -> dict[str, Any]:

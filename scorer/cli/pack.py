@@ -106,7 +106,7 @@ def _report(packed: Bundle) -> None:
     from scorer.cli import check, contract
 
     check.report(packed)
-    reasons = golden.read(packed.path, packed.manifest.events.event_id).reasons
+    reasons = golden.read(packed.path, packed.manifest.events.event_id, packed.path).reasons
     print(contract.line(contract.chosen_row(reasons)))
     print(f"packed: {packed.path}")
 

@@ -39,11 +39,14 @@ def show(
     import msgspec
 
     from scorer.bundle import golden
+    from scorer.bundle.feeds import consistent
     from scorer.bundle.trust.custody import take
     from scorer.cli import contract
 
     with take(path) as held:
-        reasons = golden.read(held.directory, held.manifest.events.event_id).reasons
+        manifest = held.manifest
+        consistent(manifest.plan, manifest.model.inputs, manifest.events, path)
+        reasons = golden.read(held.directory, manifest.events.event_id, path).reasons
     if as_json:
         found = contract.document(held.manifest, held.sha256, signed=held.signed)
         counts = {"events": len(reasons), "chosen": contract.chosen(reasons)}

@@ -252,7 +252,7 @@ def test_an_edge_beyond_all_scores_has_neighbours_on_one_side() -> None:
 @pytest.fixture(scope="module")
 def golden(cards: Bundle) -> Golden:
     """Give the golden events as they were packed."""
-    return read(cards.path, cards.manifest.events.event_id)
+    return read(cards.path, cards.manifest.events.event_id, cards.path)
 
 
 def proved(bundle: Bundle, golden: Golden, *, same_machine: bool = True) -> Proof:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
 import re
 import shutil
 import subprocess
@@ -22,8 +23,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from scorer.bundle import Bundle, golden
-from scorer.bundle.manifest import reseal
-from scorer.cli import waiting
+from scorer.bundle.feeds import consistent
+from scorer.bundle.lineage import features
+from scorer.bundle.manifest import decode, digest, reseal
+from scorer.cli import contract, waiting
+from scorer.errors import BundleError
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -91,7 +95,7 @@ def packing(left: Path, target: Path, events: str = "events.jsonl", **changes: o
 
 def proved(bundle: Path) -> tuple[list[Any], dict[str, Any]]:
     """Return a bundle's golden scores, and the features that the model got for them."""
-    packed = golden.read(bundle, "transaction_id")
+    packed = golden.read(bundle, "transaction_id", bundle)
     return packed.scores.tolist(), {name: array.tolist() for name, array in packed.inputs.items()}
 
 
@@ -271,6 +275,98 @@ def test_an_altered_bundle_is_not_shown(scorer: Command, cards: Bundle, tmp_path
     assert len(err.splitlines()) == 1
 
 
+def resealed(path: Path, edit: Callable[[dict[str, Any]], object] = lambda _: None) -> None:
+    """Edit a manifest, list its files as they are now, and seal it anew: what somebody does who hides a change."""
+    manifest = json.loads((path / "bundle.json").read_bytes())
+    for entry in manifest["files"]:
+        file = path / entry["path"]
+        entry |= {"size": file.stat().st_size, "sha256": digest(file)}
+    edit(manifest)
+    (path / "bundle.json").write_bytes(reseal(json.dumps(manifest).encode()))
+
+
+def nested_too_deeply(path: Path) -> None:
+    (path / "bundle.json").write_bytes(b'{"format":1,"plan":' * 200_000)
+
+
+def torn(path: Path) -> None:
+    (path / "golden.npz").write_bytes((path / "golden.npz").read_bytes()[:-30])
+    resealed(path)
+
+
+def emptied(path: Path) -> None:
+    (path / "golden.npz").write_bytes(b"")
+    resealed(path)
+
+
+def deep_event(path: Path) -> None:
+    with (path / "golden.jsonl").open("ab") as file:
+        file.write(b'{"event":' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}\n")
+    resealed(path)
+
+
+def without_inputs(path: Path) -> None:
+    resealed(path, lambda manifest: manifest["model"]["inputs"].clear())
+
+
+def a_feature_less(path: Path) -> None:
+    resealed(path, lambda manifest: manifest["plan"]["inputs"]["features"]["node"]["features"].pop())
+
+
+def a_directory_more(path: Path) -> None:
+    (path / "model" / ".e").mkdir()
+
+
+@pytest.mark.parametrize(
+    "spoil", [nested_too_deeply, torn, emptied, deep_event, without_inputs, a_feature_less, a_directory_more]
+)
+@pytest.mark.parametrize("command", ["show", "diff"])
+def test_a_hostile_bundle_is_one_line(
+    scorer: Command, cards: Bundle, tmp_path: Path, command: str, spoil: Callable[[Path], None]
+) -> None:
+    """However it was spoilt and sealed again: it names the bundle, not the private copy, and shows nothing."""
+    copy = Path(shutil.copytree(cards.path, tmp_path / "cards"))
+    spoil(copy)
+
+    code, out, err = scorer(command, copy, *([cards.path] if command == "diff" else []))
+
+    assert (code, out) == (20, "")
+    assert str(copy) in err
+    assert len(err.splitlines()) == 1
+
+
+def spoilt(value: Any, draw: random.Random) -> Any:
+    """Return a JSON document with one place of it changed at random."""
+    if isinstance(value, dict | list) and value and draw.random() < 0.9:
+        place = draw.choice(list(value) if isinstance(value, dict) else list(range(len(value))))
+        if draw.random() < 0.25:
+            if isinstance(value, dict):
+                return {name: inner for name, inner in value.items() if name != place}
+            return [*value[:place], *value[place + 1 :]] if draw.random() < 0.5 else [*value, value[place]]
+        changed = spoilt(value[place], draw)
+        if isinstance(value, dict):
+            return {**value, place: changed}
+        return [*value[:place], changed, *value[place + 1 :]]
+    return draw.choice([0, -1, 10**9, 1.5, "x", "", None, [], {}, True])
+
+
+def test_no_manifest_breaks_the_telling(cards: Bundle) -> None:
+    """A thousand manifests, each changed at one place and sealed again: told, or refused by name."""
+    draw, told = random.Random(5), 0
+    document = json.loads((cards.path / "bundle.json").read_bytes())
+    for _ in range(1000):
+        text = reseal(json.dumps(spoilt(document, draw)).encode())
+        try:
+            found = decode(text, Path("bundle.json"))
+            consistent(found.plan, found.model.inputs, found.events, Path("bundle"))
+        except BundleError:
+            continue
+        features(found.plan)
+        list(contract.rows(found, "0" * 64, signed=False))
+        told += 1
+    assert told > 20
+
+
 def test_diff_tells_what_changed(scorer: Command, cards: Bundle, again: Bundle) -> None:
     """Identity, bands, features, statistics, categories, drift, files, scores and decisions, in one reading."""
     code, out, err = scorer("diff", cards.path, again.path)
@@ -297,7 +393,7 @@ def test_diff_counts_decisions_over_the_golden_events_of_both(
 ) -> None:
     """The same model with another edge: scores stay to the bit, and just those between the edges are decided anew."""
     other = pack_cards(trained, tmp_path / "other", bands={"review": 0.5, "block": 0.6})
-    both = [golden.read(bundle.path, "transaction_id") for bundle in (cards, other)]
+    both = [golden.read(bundle.path, "transaction_id", bundle.path) for bundle in (cards, other)]
     scores = {value: score for one in both for value, score in zip(one.values, one.scores, strict=True)}
     between = [score for score in scores.values() if np.float32(0.4) <= score < np.float32(0.5)]
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from scorer.bundle import manifest
 from scorer.bundle.opening import OTHERWISE, Bundle, load
+from scorer.bundle.packing.arguments import mapping, score_kind, whole
+from scorer.bundle.packing.arguments import text as text_of
+from scorer.bundle.packing.arguments import tolerance as tolerance_of
 from scorer.bundle.packing.calibrating import method_of
 from scorer.bundle.packing.examples import Examples
 from scorer.bundle.packing.steps import Packer
 from scorer.bundle.trust import signing
 from scorer.bundle.trust.admission import Admission
 from scorer.config.bands import check_bands
-from scorer.errors import BandsError, PackError
-from scorer.infer import ScoreKind
+from scorer.errors import BandsError, BundleError, PackError
 
 
 def pack(
@@ -87,7 +90,7 @@ def pack(
         bands: name → lowest score, ascending, inside (0, 1).
         batch_shape: rows of every model call; left out, the largest whose call costs little more than a small one's
             is measured. Rounded up to a multiple of eight, unless it is one.
-        tolerance: the largest difference of a score from its packed one that another machine may show.
+        tolerance: the largest difference of a score from its packed one that another machine may show, up to 0.001.
         signature: the SavedModel's signature.
         sign: the file of a private Ed25519 key in PEM: `bundle.sig` is then its signature over `bundle.json`. If the
             key is encrypted, SCORER_SIGN_PASSPHRASE has the passphrase.
@@ -97,28 +100,25 @@ def pack(
         BandsError: for bands out of order or outside (0, 1).
     """
     target = Path(directory)
+    name, version, tolerance = text_of("name", name), text_of("version", version), tolerance_of(tolerance)
+    positive_class, batch_shape = whole("positive_class", positive_class, 0), whole("batch_shape", batch_shape, 1)
+    columns = None if columns is None else [str(column) for column in columns]
+    schema, inputs = mapping("schema", schema, Mapping), mapping("inputs", inputs)
+    text, image, bands = mapping("text", text), mapping("image", image, Mapping), mapping("bands", bands)
     faults = check_bands(bands, f"pack {name}: bands", otherwise=OTHERWISE)
     if faults:
         raise BandsError("\n".join(faults))
-    if target.exists() and not (target / manifest.NAME).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise PackError(f"{target}: exists and is no bundle; remove it, or pack somewhere else")
-    if score not in list(ScoreKind) or (score == ScoreKind.SOFTMAX) != (positive_class is not None):
-        raise PackError(f"score {score!r}: give {', '.join(ScoreKind)}; a softmax, and only it, has a positive_class")
-    if error not in ("mse", "mae"):
-        raise PackError(f"error {error!r}: a reconstruction is compared with the input by 'mse' or 'mae'")
-    binary = {*(image or {}), *(field for field, said in (schema or {}).items() if said.get("type") == "bytes")}
+    kind = score_kind(score, positive_class, error)
+    binary = {*image, *(field for field, said in schema.items() if said.get("type") == "bytes")}
     examples = Examples.of(events, names=columns, binary=binary)
     labels = examples.labels if labels is None else labels
-    method = method_of(calibration, ScoreKind(score), labelled=labels is not None)
+    method = method_of(calibration, kind, labelled=labels is not None)
     key = None if sign is None else signing.private_key(Path(sign), os.environ)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
-        room = Path(scratch) / "bundle"
-        room.mkdir()
+    with _room_for(target) as room:
         packer = Packer(room, examples, preprocessor, columns)
-        packer.export(model, signature, text or {}, image or {}, inputs or {})
-        packer.contract(output, ScoreKind(score), positive_class, error)
-        packer.plan(event_id, event_time, schema or {})
+        packer.export(model, signature, text, image, inputs)
+        packer.contract(output, kind, positive_class, error)
+        packer.plan(event_id, event_time, schema)
         packer.shape(batch_shape)
         packer.calibrate(method, labels)
         packer.prove(events, bands)
@@ -126,9 +126,31 @@ def pack(
             packer.judge(labels, bands)
         packer.seal(name, version, bands, tolerance, key)
         load(room)
-        if target.exists():
-            target.rename(Path(scratch) / "former")
-        room.rename(target)
     packed = load(target)
     Admission.of(os.environ).remember(packed.sha256)
     return packed
+
+
+@contextmanager
+def _room_for(target: Path) -> Iterator[Path]:
+    """Give an empty directory beside `target`, which takes its place at the end; what was there goes, if a bundle.
+
+    Raises PackError for anything else there, where nothing can be written, and for what is wrong with the new bundle:
+    its directory is gone then, so that the message names the target.
+    """
+    if target.exists() and not (target / manifest.NAME).is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise PackError(f"{target}: exists and is no bundle; remove it, or pack somewhere else")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as scratch:
+            room = Path(scratch) / "bundle"
+            room.mkdir()
+            try:
+                yield room
+            except BundleError as error:
+                raise PackError(str(error).replace(str(room), str(target))) from error
+            if target.exists():
+                target.rename(Path(scratch) / "former")
+            room.rename(target)
+    except OSError as error:
+        raise PackError(f"{target}: cannot be written: {error.strerror or error}; pack somewhere else") from error

@@ -209,6 +209,9 @@ class Packer:
         self, name: str, version: str, bands: Mapping[str, float], tolerance: float, key: Ed25519PrivateKey | None
     ) -> None:
         """Write the signature, if there is a key to sign with, and the manifest, last."""
+        for path in sorted(self._room.rglob("*"), reverse=True):  # TensorFlow leaves an empty `assets`
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
         sealed = manifest.Manifest(
             format=manifest.FORMAT,
             name=name,

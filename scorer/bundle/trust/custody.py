@@ -134,19 +134,23 @@ def _same(name: str) -> str:
 
 
 def _refuse_others(root: int, path: Path, listed: Mapping[str, File]) -> None:
-    """Walk the directory; everything in it is a directory or a listed regular file, and no listed one is missing."""
-    found = set()
+    """Walk the directory; everything in it is a listed regular file or on the way to one, and none is missing."""
+    found, idle = set(), []
+    above_listed = {str(parent) for name in listed for parent in PurePosixPath(name).parents}
     for above, name, mode in _walk(root, path):
         inner = f"{above}/{name}" if above else name
         if stat.S_ISLNK(mode):
             raise BundleError(f"{path / inner}: a bundle holds no symbolic links; copy the file itself")
         if stat.S_ISDIR(mode):
+            idle += [] if inner in above_listed else [inner]
             continue
         if not stat.S_ISREG(mode):
             raise BundleError(f"{path / inner}: no regular file (a device, pipe or socket); remove it")
         if inner not in listed and inner not in {NAME, signing.NAME}:
             raise BundleError(f"{path / inner}: not in the manifest; a bundle holds nothing else, remove it")
         found.add(inner)
+    for name in idle:
+        raise BundleError(f"{path / name}: a directory without a file of the manifest; remove it")
     for name in sorted(listed.keys() - found):
         raise BundleError(f"{path / name}: missing, though the manifest lists it; copy the bundle again, whole")
 
