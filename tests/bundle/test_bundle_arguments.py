@@ -68,7 +68,7 @@ def test_numpys_kinds_are_taken(tmp_path: Path) -> None:
         ("inputs", ["a"], "inputs: must be a mapping"),
         ("schema", {"a": "number"}, "schema: must be a mapping"),
         ("text", print, "text: must be a mapping"),
-        ("image", {"a": 1}, "image: must be a mapping"),
+        ("image", {"a": 1}, "image 'a': a int; give"),
         ("name", 5, "name 5: must be text"),
         ("name", "", "name '': must be text"),
         ("version", "", "version '': must be text"),

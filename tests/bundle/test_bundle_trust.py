@@ -96,7 +96,9 @@ def rewrite(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
 
 
 def relist(path: Path) -> None:
-    """Make the manifest list all files of the model as they are now."""
+    """Make the manifest list all files of the model as they are now; TensorFlow leaves an empty `assets`."""
+    if (assets := path / "model" / "assets").is_dir() and not any(assets.iterdir()):
+        assets.rmdir()
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith("bundle.")]
     entries = [
         {"path": file.relative_to(path).as_posix(), "size": file.stat().st_size, "sha256": digest(file)}

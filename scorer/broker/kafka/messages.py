@@ -31,11 +31,12 @@ def _records(topic: str, messages: Sequence[Message]) -> Records:
             raise unreadable[row]
         try:
             return cast(Sequence[Header], messages[row].headers() or ())
-        except SystemError as error:
-            if not isinstance(error.__cause__, UnicodeDecodeError):
+        except (SystemError, UnicodeDecodeError) as error:  # the one wraps the other, or not
+            cause = error.__cause__ if isinstance(error, SystemError) else error
+            if not isinstance(cause, UnicodeDecodeError):
                 raise
-            unreadable[row] = error.__cause__
-            raise error.__cause__ from error
+            unreadable[row] = cause
+            raise cause from None
 
     return Records(
         topic,

@@ -104,7 +104,7 @@ def pack(
     positive_class, batch_shape = whole("positive_class", positive_class, 0), whole("batch_shape", batch_shape, 1)
     columns = None if columns is None else [str(column) for column in columns]
     schema, inputs = mapping("schema", schema, Mapping), mapping("inputs", inputs)
-    text, image, bands = mapping("text", text), mapping("image", image, Mapping), mapping("bands", bands)
+    text, image, bands = mapping("text", text), mapping("image", image), mapping("bands", bands)
     faults = check_bands(bands, f"pack {name}: bands", otherwise=OTHERWISE)
     if faults:
         raise BandsError("\n".join(faults))
