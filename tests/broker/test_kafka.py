@@ -34,9 +34,16 @@ def decided(world: KafkaWorld, *values: bytes) -> Outgoing:
 
 
 def test_unreadable_headers_are_refused_however_often_they_are_asked_for(world: KafkaWorld) -> None:
-    """The second question has the first one's answer, never half a header with a hole in it."""
+    """The second question has the first one's answer, never half a header with a hole in it.
+
+    Python's specialised calls do not look for the client's pending error: the readable ones warm the code up.
+    """
+    source = world.source()
+    world.produce(*[b"readable"] * 50)
+    readable = gather(source, 50)
+    assert [list(readable.headers(row)) for row in range(50)] == [[]] * 50
     world.produce_unreadable_header()
-    records = gather(world.source(), 1)
+    records = gather(source, 1)
     for _ in range(2):
         with pytest.raises(UnicodeDecodeError):
             records.headers(0)
