@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scorer.broker.contract import Sink, Source
     from scorer.broker.kafka import Identity, Trouble
     from scorer.broker.kafka.clients import Properties
+    from scorer.broker.kafka.positions import Counts
     from scorer.bundle import Bundle
     from scorer.config import Settings
     from scorer.pipeline import Lane
@@ -106,6 +107,7 @@ def _stop_on_signals(stopping: Event, telemetry: Telemetry, log: JsonLog) -> Non
 def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: ExitStack) -> int:
     """Join the parts and turn the loop; return the events settled."""
     from scorer.broker.kafka import Cluster, Identity, KafkaSource
+    from scorer.config import Start
     from scorer.service.batcher import Batcher
     from scorer.service.loop import Service
 
@@ -120,11 +122,15 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
         return 0
     cluster.refuse_twin(stopping.wait)
     hear = _hearing(telemetry)
-    sink = _sink(settings, kafka, identity, hear)
+    found = cluster.reach()
+    counts = {topic: found[topic] for topic in settings.topics}
+    sink = _sink(settings, kafka, identity, hear, counts)
     stack.callback(sink.close)
-    first = cluster.establish(settings.topics, settings.start)
+    if settings.start is None:
+        cluster.refuse_blind_start(counts, [topic.decisions for topic in settings.topics.values()])
+    first = cluster.establish(counts, settings.start or Start.EARLIEST)
     cluster.close()
-    source = KafkaSource(settings.kafka, identity, list(settings.topics), hear=hear, first=first)
+    source = KafkaSource(settings.kafka, identity, list(settings.topics), hear=hear, first=first, counts=counts)
     stack.callback(source.close)
     gc.collect()
     gc.freeze()  # models and lanes live for ever: no collection needs to walk them again
@@ -196,7 +202,9 @@ def _lanes(
     return lanes
 
 
-def _sink(settings: Settings, kafka: Properties, identity: Identity, hear: Callable[[Trouble], None]) -> Sink:
+def _sink(
+    settings: Settings, kafka: Properties, identity: Identity, hear: Callable[[Trouble], None], counts: Counts
+) -> Sink:
     from scorer.broker.contract import Fault
     from scorer.broker.kafka import KafkaSink
     from scorer.config import Delivery
@@ -204,7 +212,7 @@ def _sink(settings: Settings, kafka: Properties, identity: Identity, hear: Calla
 
     transactional = settings.delivery is Delivery.EXACTLY_ONCE
     try:
-        return KafkaSink(kafka, identity, transactional=transactional, hear=hear)
+        return KafkaSink(kafka, identity, transactional=transactional, hear=hear, counts=counts)
     except Fault as fault:
         raise BrokerError(
             f"transactional.id {identity.transactional_id}: cannot begin: {fault}; "

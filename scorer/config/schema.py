@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Final, get_args
+from types import UnionType
+from typing import Annotated, Final, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -75,6 +76,8 @@ def _general(keys: Keys) -> Keys:
 
 
 def _type(annotation: object) -> str:
+    while get_origin(annotation) in {Annotated, Union, UnionType}:  # optional, or with its own rule
+        annotation = get_args(annotation)[0]
     if isinstance(annotation, type) and issubclass(annotation, StrEnum):
         return " or ".join(annotation)
     return _TYPES.get(annotation, "mapping of names to numbers")

@@ -263,8 +263,10 @@ class Settings(Section):
     instance: Annotated[StrictStr, BeforeValidator(_instance)] = Field(
         "0", description="Number or name that tells this scorer from the others of its group, such as a pod's ordinal."
     )
-    start: Start = Field(
-        Start.EARLIEST, description="Where to begin when the group has committed nothing on any partition of a topic."
+    start: Start | None = Field(
+        None,
+        description="Where to begin when the group has committed nothing on any partition of a topic. Unset: earliest, "
+        "but not for a group without any committed offset whose decisions topics hold records already.",
     )
     delivery: Delivery = Field(
         Delivery.EXACTLY_ONCE, description="Whether a crash repeats no decision, or may repeat the last ones."

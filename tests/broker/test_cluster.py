@@ -11,13 +11,14 @@ from contextlib import ExitStack
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 from contract_worlds import KafkaWorld, gather, join, next_offsets, until
 
 from scorer.broker.contract import Rebalance
 from scorer.broker.kafka import Cluster, Identity, KafkaSource
+from scorer.broker.kafka.positions import positions
 from scorer.broker.local import free_ports
-from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, TopicMissingError
+from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, OffsetLostError, TopicMissingError
 from scorer.records import Outgoing, Partition
 
 MEMBER = """
@@ -93,11 +94,11 @@ def test_first_offsets_are_committed_once(world: KafkaWorld, start: str, first: 
     world.produce(b"a", b"b", b"c", partition=0)
     world.produce(b"x", partition=1)
     world.delete_before(1)
-    assert world.cluster.establish([world.input], start) == {}
+    assert world.cluster.establish({world.input: 2}, start) == {}
     assert committed(world) == first
     world.produce(b"d", partition=0)
     other = "latest" if start == "earliest" else "earliest"
-    assert world.cluster.establish([world.input], other) == {}
+    assert world.cluster.establish({world.input: 2}, other) == {}
     assert committed(world) == first
 
 
@@ -107,8 +108,82 @@ def test_one_committed_partition_is_enough_to_leave_a_topic_alone(world: KafkaWo
     asker = Consumer({"bootstrap.servers": world.properties["bootstrap.servers"], "group.id": world.group})
     asker.commit(offsets=[TopicPartition(world.input, 0, 1)], asynchronous=False)
     asker.close()
-    assert world.cluster.establish([world.input], "earliest") == {}
+    assert world.cluster.establish({world.input: 2}, "earliest") == {}
     assert committed(world) == [1, -1001]
+
+
+def grow(world: KafkaWorld, count: int) -> None:
+    """Give the input more partitions, and wait until everybody can see them."""
+    admin = AdminClient({"bootstrap.servers": world.properties["bootstrap.servers"]})
+    admin.create_partitions([NewPartitions(world.input, count)])[world.input].result(30)
+    until(lambda: world.cluster.reach()[world.input] == count)
+
+
+def test_partitions_added_since_begin_at_their_first_record(world: KafkaWorld) -> None:
+    """A start finds more partitions than the group's commits knew of: the new ones begin, wherever `start` points."""
+    world.establish()
+    grow(world, 4)
+    world.produce(b"a", b"b", partition=3)
+    assert world.cluster.establish({world.input: 4}, "latest") == {}
+    source = world.source()
+    assert list(gather(source, 2).values) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_committed_offset_that_is_gone_is_no_added_partition(world: KafkaWorld, number: int) -> None:
+    """Also the last partition's offset may be lost: the others' commits tell how many partitions there were."""
+    world.produce(b"a", b"b")
+    asker = Consumer({"bootstrap.servers": world.properties["bootstrap.servers"], "group.id": world.group})
+    asker.commit(offsets=positions({Partition(world.input, 1 - number): 0}, {world.input: 2}), asynchronous=False)
+    asker.close()
+    assert world.cluster.establish({world.input: 2}, "earliest") == {}
+    assert committed(world)[number] == -1001
+    with pytest.raises(OffsetLostError, match=rf"{world.input}-{number}.*nothing is committed"):
+        gather(world.source(), 1)
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [{}, {"partition.assignment.strategy": "cooperative-sticky"}, {"group.protocol": "consumer"}],
+    ids=["range", "cooperative", "kip-848"],
+)
+def test_partitions_added_to_a_running_group_begin(world: KafkaWorld, protocol: dict[str, str]) -> None:
+    """A member that is given a partition which did not exist at its start begins it, and commits that."""
+    if "group.protocol" in protocol:
+        del world.properties["session.timeout.ms"], world.properties["heartbeat.interval.ms"]
+    world.properties |= {**protocol, "topic.metadata.refresh.interval.ms": 500}
+    world.establish()
+    source = KafkaSource(
+        world.properties, world.identity(), [world.input], hear=world.heard.append, counts={world.input: 2}
+    )
+    try:
+        join(source)
+        grow(world, 3)
+        world.produce(b"a", b"b", partition=2)
+        gained: set[Partition] = set()
+
+        def given() -> bool:
+            gained.update(p for rebalance in source.poll(1, 0.1).rebalances for p in rebalance.partitions)
+            return Partition(world.input, 2) in gained
+
+        until(given)
+        assert source.rewind()[Partition(world.input, 2)] == 0
+        assert list(gather(source, 2).values) == [b"a", b"b"]
+    finally:
+        source.close()
+
+
+def test_a_group_that_forgot_everything_does_not_begin_blindly(world: KafkaWorld) -> None:
+    """No committed offset, but decisions: gone or new, only a person knows. Without decisions it is new."""
+    counts, outputs = {world.input: 2}, [world.decisions]
+    world.cluster.refuse_blind_start(counts, outputs)
+    producer = Producer({"bootstrap.servers": world.properties["bootstrap.servers"]})
+    producer.produce(world.decisions, b"{}")
+    producer.flush(30)
+    with pytest.raises(OffsetLostError, match=rf"{world.group} has committed nothing, but {world.decisions}.*start:"):
+        world.cluster.refuse_blind_start(counts, outputs)
+    world.establish()
+    world.cluster.refuse_blind_start(counts, outputs)
 
 
 def test_established_offsets_are_where_a_source_starts(world: KafkaWorld) -> None:
@@ -139,7 +214,7 @@ def test_a_topic_added_to_a_running_group_begins(world: KafkaWorld, protocol: di
     for value in (b"a", b"b"):
         producer.produce(added, value)
     producer.flush(30)
-    first = world.cluster.establish([world.input, added], "earliest")
+    first = world.cluster.establish({world.input: 2, added: 1}, "earliest")
     assert first == {Partition(added, 0): 0}
     source = KafkaSource(
         world.properties, world.identity("1"), [world.input, added], hear=world.heard.append, first=first

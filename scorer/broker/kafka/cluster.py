@@ -20,7 +20,8 @@ from scorer.broker.kafka.clients import (
     consumer_properties,
     error_callback,
 )
-from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, TopicMissingError
+from scorer.broker.kafka.positions import Counts, known, positions
+from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, OffsetLostError, TopicMissingError
 from scorer.records import Offsets, Partition
 
 REACH_TIMEOUT = 10.0
@@ -103,18 +104,36 @@ class Cluster:
             return None  # describing a topic needs a permission of its own, which writing to it does not
         return min(limits) - FRAMING
 
-    def establish(self, topics: Iterable[str], start: str) -> Offsets:
-        """Commit first offsets for topics of which the group has committed nothing.
+    def establish(self, counts: Counts, start: str) -> Offsets:
+        """Commit first offsets for topics of which the group has committed nothing, and for partitions added since.
 
-        This is the only place where `start` (earliest or latest) counts: from here on every partition has a
-        committed offset, and a missing one is an error. A group that has members takes no commit from outside: the
-        offsets are returned then, for whichever member gets the partition.
+        `counts` gives each topic's number of partitions. This is the only place where `start` (earliest or latest)
+        counts, and only for whole topics; an added partition begins at its first record. From here on every partition
+        has a committed offset, and a missing one is an error. A group that has members takes no commit from outside:
+        the offsets are returned then, for whichever member gets the partition.
         """
-        partitions = self.reach()
         left: Offsets = {}
-        for topic in topics:
-            left |= self._establish(topic, partitions[topic], start)
+        for topic, count in counts.items():
+            left |= self._establish(topic, count, start)
         return left
+
+    def refuse_blind_start(self, counts: Counts, decisions: Iterable[str]) -> None:
+        """Raise OffsetLostError if the group has committed nothing, and its decisions' topics hold records already.
+
+        Either its committed offsets are gone, and beginning anywhere would lose or repeat decisions; or it is new,
+        and somebody must say so.
+        """
+        if any(known(self._committed(topic, count)) for topic, count in counts.items()):
+            return
+        found = self.reach()
+        for topic in dict.fromkeys(decisions):
+            written = [self._watermarks(TopicPartition(topic, number)) for number in range(found[topic])]
+            if any(high > low for low, high in written):
+                raise OffsetLostError(
+                    f"group {self._identity.group} has committed nothing, but {topic} holds decisions already. If its "
+                    "committed offsets are gone, set them (`kafka-consumer-groups.sh --reset-offsets`); if it is a new "
+                    "group, say where it begins: `start: earliest` or `start: latest`"
+                )
 
     def refuse_twin(self, pause: Callable[[float], Any]) -> None:
         """Wait until no member of the group carries this scorer's name; raises FencedError if one stays.
@@ -137,20 +156,39 @@ class Cluster:
         self._consumer.close()
 
     def _establish(self, topic: str, count: int, start: str) -> Offsets:
-        positions = [TopicPartition(topic, number) for number in range(count)]
+        committed = self._committed(topic, count)
+        seen = known(committed)
+        fresh = [tp for tp in committed if tp.offset == OFFSET_INVALID and tp.partition >= seen]
+        first: Offsets = {}
+        for position in fresh:
+            low, high = self._watermarks(position)
+            first[Partition(topic, position.partition)] = high if start == "latest" and not seen else low
         try:
-            committed = self._coordinated(partial(self._consumer.committed, positions, REQUEST_TIMEOUT))
-            if any(position.offset != OFFSET_INVALID for position in committed):
-                return {}
-            for position in positions:
-                low, high = self._consumer.get_watermark_offsets(position, REQUEST_TIMEOUT)
-                position.offset = low if start == "earliest" else high
-            self._coordinated(partial(self._consumer.commit, offsets=positions, asynchronous=False))
+            if first:
+                commit = partial(self._consumer.commit, offsets=positions(first, {topic: count}), asynchronous=False)
+                self._coordinated(commit)
         except KafkaException as error:
             if error.args[0].code() in {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION}:
-                return {Partition(topic, position.partition): position.offset for position in positions}
-            raise BrokerError(f"{topic}: first offsets cannot be committed: {error.args[0].str()}") from error
+                return first
+            raise self._unknown_start(topic, error) from error
         return {}
+
+    def _committed(self, topic: str, count: int) -> list[TopicPartition]:
+        asked = [TopicPartition(topic, number) for number in range(count)]
+        try:
+            return self._coordinated(partial(self._consumer.committed, asked, REQUEST_TIMEOUT))
+        except KafkaException as error:
+            raise self._unknown_start(topic, error) from error
+
+    def _watermarks(self, position: TopicPartition) -> tuple[int, int]:
+        try:
+            return self._consumer.get_watermark_offsets(position, REQUEST_TIMEOUT)
+        except KafkaException as error:
+            raise self._unknown_start(position.topic, error) from error
+
+    def _unknown_start(self, topic: str, error: KafkaException) -> BrokerError:
+        name = self._identity.group
+        return BrokerError(f"{topic}, group {name}: first offsets cannot be settled: {error.args[0].str()}")
 
     def _twin(self) -> str | None:
         try:

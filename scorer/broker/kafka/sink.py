@@ -6,9 +6,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from scorer.broker.contract import Fault, Membership, Verdict
 from scorer.broker.kafka.clients import (
@@ -19,6 +20,7 @@ from scorer.broker.kafka.clients import (
     error_callback,
     producer_properties,
 )
+from scorer.broker.kafka.positions import Counts, positions
 from scorer.broker.kafka.verdict import fault_of
 from scorer.errors import BrokerError
 from scorer.records import Offsets, Outgoing
@@ -31,13 +33,23 @@ class KafkaSink:
     """A producer and the rules for replacing it; `hear` is told of errors that the client goes on from."""
 
     def __init__(
-        self, properties: Properties, identity: Identity, *, transactional: bool, hear: Callable[[Trouble], None]
+        self,
+        properties: Properties,
+        identity: Identity,
+        *,
+        transactional: bool,
+        hear: Callable[[Trouble], None],
+        counts: Counts = MappingProxyType({}),
     ) -> None:
-        """Make the producer; in a transactional one, settle what an earlier life left open. May raise Fault."""
+        """Make the producer; in a transactional one, settle what an earlier life left open. May raise Fault.
+
+        `counts` says how many partitions the input topics have, for a note with every commit.
+        """
         self._properties = producer_properties(properties, identity, transactional=transactional)
         self._slow = float(self._properties.get("socket.timeout.ms", SOCKET_TIMEOUT_MS)) / 1000
         self._transactional = transactional
         self._hear = hear
+        self._counts = counts
         self._troubles = 0
         self._undelivered: list[tuple[str, str]] = []
         self._suspect: str | None = None
@@ -103,9 +115,8 @@ class KafkaSink:
 
     def commit(self, offsets: Offsets, membership: Membership, timeout: float) -> None:
         """Put the offsets into the transaction and commit it."""
-        positions = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
         with _faults():
-            self._producer.send_offsets_to_transaction(positions, membership, timeout)
+            self._producer.send_offsets_to_transaction(positions(offsets, self._counts), membership, timeout)
         self.resume(timeout)
 
     def resume(self, timeout: float) -> None:

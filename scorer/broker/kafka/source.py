@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import cast
 
 from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -10,6 +11,7 @@ from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException,
 from scorer.broker.contract import Change, Haul, Membership, Rebalance
 from scorer.broker.kafka.clients import Identity, Properties, Trouble, consumer_properties, error_callback
 from scorer.broker.kafka.messages import by_topic
+from scorer.broker.kafka.positions import Counts, positions
 from scorer.broker.kafka.verdict import AUTHORIZATION
 from scorer.errors import BrokerError, OffsetLostError, TopicMissingError
 from scorer.records import Offsets, Partition
@@ -45,10 +47,15 @@ class KafkaSource:
         *,
         hear: Callable[[Trouble], None],
         first: Offsets | None = None,
+        counts: Counts = MappingProxyType({}),
     ) -> None:
-        """Subscribe; `first` says where partitions begin of which the group has committed nothing yet."""
+        """Subscribe; `first` says where partitions begin of which the group has committed nothing yet.
+
+        `counts` says how many partitions a topic has now: those that are added later begin at their start.
+        """
         self._hear = hear
         self._first = dict(first or {})
+        self._counts = counts
         cooperative = "cooperative" in str(properties.get("partition.assignment.strategy", ""))
         self._incremental = cooperative or properties.get("group.protocol") == "consumer"
         self._group = identity.group
@@ -83,7 +90,7 @@ class KafkaSource:
     def commit(self, offsets: Offsets) -> bool:
         """Commit outside a transaction."""
         try:
-            self._consumer.commit(offsets=_positions(offsets), asynchronous=False)
+            self._consumer.commit(offsets=positions(offsets, self._counts), asynchronous=False)
         except KafkaException as error:
             if error.args[0].code() in STALE or error.args[0].retriable():
                 return False
@@ -134,18 +141,25 @@ class KafkaSource:
                 raise self._offset_lost(position.topic, position.partition, "it has no committed offset")
             self._next.setdefault(Partition(position.topic, position.partition), position.offset)
 
-    def _begin(self, consumer: Consumer, positions: list[TopicPartition]) -> None:
-        """Assign partitions of which the group has committed nothing where `first` says; runs inside a callback."""
+    def _begin(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        """Assign partitions, those without a committed offset where they begin; runs inside a callback."""
         try:
-            for position in consumer.committed(positions, COMMITTED_TIMEOUT):
-                known = self._first.pop(Partition(position.topic, position.partition), None)
+            for position in consumer.committed(assigned, COMMITTED_TIMEOUT):
+                partition = Partition(position.topic, position.partition)
+                known = self._first.pop(partition, None)
+                if position.offset < 0 and self._added(partition):
+                    known = consumer.get_watermark_offsets(position, COMMITTED_TIMEOUT)[0]
                 if position.offset < 0 and known is not None:
-                    self._first[Partition(position.topic, position.partition)] = known
-            starts = [self._first.get(Partition(tp.topic, tp.partition), OFFSET_STORED) for tp in positions]
-            begun = [TopicPartition(tp.topic, tp.partition, at) for tp, at in zip(positions, starts, strict=True)]
+                    self._first[partition] = known
+            starts = [self._first.get(Partition(tp.topic, tp.partition), OFFSET_STORED) for tp in assigned]
+            begun = [TopicPartition(tp.topic, tp.partition, at) for tp, at in zip(assigned, starts, strict=True)]
             (consumer.incremental_assign if self._incremental else consumer.assign)(begun)
         except KafkaException as error:
             self._hear(Trouble("consumer", error.args[0].name(), error.args[0].str()))
+
+    def _added(self, partition: Partition) -> bool:
+        """Return whether a partition was added to its topic since the start."""
+        return partition.number >= self._counts.get(partition.topic, partition.number + 1)
 
     def _commit_first(self, gained: Sequence[Partition]) -> None:
         """Commit where this member has begun partitions for the group, which a member may do."""
@@ -160,10 +174,11 @@ class KafkaSource:
         self._consumer.seek(position)
 
     def _noting(self, change: Change) -> Callable[[Consumer, list[TopicPartition]], None]:
-        def note(consumer: Consumer, positions: list[TopicPartition]) -> None:
-            partitions = tuple(Partition(tp.topic, tp.partition) for tp in positions)
-            if change is Change.ASSIGNED and not self._first.keys().isdisjoint(partitions):
-                self._begin(consumer, positions)
+        def note(consumer: Consumer, assigned: list[TopicPartition]) -> None:
+            partitions = tuple(Partition(tp.topic, tp.partition) for tp in assigned)
+            fresh = (partition in self._first or self._added(partition) for partition in partitions)
+            if change is Change.ASSIGNED and any(fresh):
+                self._begin(consumer, assigned)
             if change is not Change.ASSIGNED:
                 for partition in partitions:
                     self._next.pop(partition, None)
@@ -191,7 +206,8 @@ class KafkaSource:
         try:
             low, high = self._consumer.get_watermark_offsets(tp, timeout=5.0)
             committed = self._consumer.committed([tp], 5.0)[0].offset
-            facts = f"records {low} to {high - 1} exist, {committed if committed >= 0 else 'nothing'} is committed"
+            there = f"records {low} to {high - 1} exist" if high > low else "it is empty"
+            facts = f"{there}, {committed if committed >= 0 else 'nothing'} is committed"
         except KafkaException as error:
             facts = f"its offsets cannot be asked for: {error.args[0].str()}"
         return OffsetLostError(
@@ -199,7 +215,3 @@ class KafkaSource:
             f"choose with `kafka-consumer-groups.sh --reset-offsets --group {self._group} "
             f"--topic {topic}:{partition} …`"
         )
-
-
-def _positions(offsets: Offsets) -> list[TopicPartition]:
-    return [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
