@@ -28,6 +28,8 @@ class Lane:
     infer: Callable[[Inputs], tuple[Scores, list[Rejection]]]
     bands: Bands
     encode: Encoder
+    rows: int
+    """Rows of one call of the model: fewer events cost as much."""
 
 
 @dataclass(frozen=True, slots=True)

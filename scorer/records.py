@@ -60,6 +60,24 @@ class Records:
     def __len__(self) -> int:
         return len(self.values)
 
+    def __getitem__(self, rows: slice) -> Records:
+        """Return a stretch of the records; `rows` has no step."""
+        start = rows.indices(len(self))[0]
+        return Records(
+            self.topic,
+            self.partitions[rows],
+            self.offsets[rows],
+            self.timestamps[rows],
+            self.keys[rows],
+            self.values[rows],
+            lambda row: self.headers(row + start),
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes of all values."""
+        return sum(map(len, filter(None, self.values)))
+
     @classmethod
     def join(cls, parts: Sequence[Records]) -> Records:
         """Return one batch of several of the same topic, in their order."""

@@ -51,7 +51,7 @@ def lane(undecodable: set[int], untransformable: set[int], unscorable: set[int])
         score = (inputs.arrays["x"] / 1000).astype(np.float32)
         return Scores(inputs.rows, score, score), _rejected(inputs.rows, unscorable, Stage.INFER)
 
-    return Lane("t", decode, transform, infer, BANDS, encoder())
+    return Lane("t", decode, transform, infer, BANDS, encoder(), 4)
 
 
 def _rejected(rows: Any, refused: set[int], stage: Stage) -> list[Rejection]:
@@ -111,7 +111,7 @@ def real_lane(sound: Callable[[Any], Any]) -> Lane:
         bad = [Rejection(int(r), Stage.INFER, Reason.BAD_SCORE, "", "") for r in inputs.rows[np.isnan(score)]]
         return Scores(inputs.rows, score, score), bad
 
-    return Lane("t", decode, transform, infer, BANDS, encoder())
+    return Lane("t", decode, transform, infer, BANDS, encoder(), 4)
 
 
 def scored(values: list[bytes | None]) -> Outcome:

@@ -85,6 +85,9 @@ class Source(Protocol):
         Raises OffsetLostError, TopicMissingError or BrokerError for what waiting does not mend.
         """
 
+    def hold(self, topics: frozenset[str]) -> None:
+        """Read nothing of these topics, and of no others, until told otherwise; their offsets stay where they are."""
+
     def membership(self) -> Membership:
         """Return the place in the group, to be taken together with a batch."""
 

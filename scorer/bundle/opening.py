@@ -62,7 +62,8 @@ class Bundle:
         encoder = Encoder(
             origin, effective, group=group, decisions=decisions, dead_letters=dead_letters, max_bytes=max_bytes
         )
-        return Lane(topic, self.decode, self.transform, self.model, effective, encoder)
+        rows = self.manifest.model.batch_shape
+        return Lane(topic, self.decode, self.transform, self.model, effective, encoder, rows)
 
 
 def load(path: str | Path, *, keys: Sequence[str | Path] = (), gates: Iterable[Gate] = ()) -> Bundle:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scorer.config import Settings
     from scorer.pipeline import Lane
     from scorer.service.delivery import Delivery
+    from scorer.service.loop import Service
     from scorer.telemetry import Telemetry
     from scorer.telemetry.log import JsonLog
 
@@ -108,8 +109,6 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     """Join the parts and turn the loop; return the events settled."""
     from scorer.broker.kafka import Cluster, Identity, KafkaSource
     from scorer.config import Start
-    from scorer.service.batcher import Batcher
-    from scorer.service.loop import Service
 
     bundles = _bundles(settings)  # before Kafka hears of us: what is not trusted leaves no topic behind
     identity = Identity(settings.group, settings.instance)
@@ -134,15 +133,36 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     stack.callback(source.close)
     gc.collect()
     gc.freeze()  # models and lanes live for ever: no collection needs to walk them again
-    service = Service(
+    return _service(settings, source, sink, lanes, telemetry, stopping).run()
+
+
+def _service(  # noqa: PLR0917 - what a service is made of
+    settings: Settings,
+    source: Source,
+    sink: Sink,
+    lanes: Mapping[str, Lane],
+    telemetry: Telemetry,
+    stopping: Event,
+) -> Service:
+    from scorer.service.batcher import Batcher
+    from scorer.service.breaker import Breakers
+    from scorer.service.loop import Service
+    from scorer.service.pace import BATCH_SECONDS, Pace
+
+    most = int(settings.kafka.get("max.poll.interval.ms", LOOP_SILENCE * 1000)) / 1000
+    rows = {topic: lane.rows for topic, lane in lanes.items()}
+    pace = Pace(rows, settings.batch.max_events, min(BATCH_SECONDS, most / 4))
+    limits = {name: topic.max_dead_letters for name, topic in settings.topics.items()}
+    return Service(
         source=source,
         delivery=_delivery(settings, sink, source, telemetry, stopping),
         lanes=lanes,
-        batcher=Batcher(settings.batch.max_events, settings.batch.max_wait_ms / 1000),
+        pace=pace,
+        batcher=Batcher(pace, settings.batch.max_wait_ms / 1000),
+        breakers=Breakers({name: limit for name, limit in limits.items() if limit is not None}),
         telemetry=telemetry,
         stopping=stopping.is_set,
     )
-    return service.run()
 
 
 def _within(kafka: Properties, limit: int | None) -> Properties:

@@ -180,6 +180,11 @@ class Topic(Section):
     )
     decisions: TopicName = Field(description="Topic that decisions are published to.")
     dead_letters: TopicName = Field(description="Topic that rejected events are published to, byte for byte.")
+    max_dead_letters: Annotated[float, Strict(), Field(ge=0, lt=1, allow_inf_nan=False)] | None = Field(
+        None,
+        description="Share of dead letters among a topic's latest 1,000 events above which it is stopped, 0 to below "
+        "1: nothing is dropped, and a batch is tried every 30 s. Without it a topic never stops.",
+    )
     otherwise: Line = Field("approve", description="Decision for a score below the lowest band.")
     bands: Annotated[Mapping[str, float], AfterValidator(MappingProxyType)] | None = Field(
         None, description="Lowest score of each band, ascending; without it the bundle's own bands are used."

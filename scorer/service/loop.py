@@ -12,10 +12,12 @@ import numpy as np
 from scorer.broker.contract import Change, Haul, Source
 from scorer.errors import Stage
 from scorer.pipeline import Clock, Lane, Outcome, process
-from scorer.records import Offsets
+from scorer.records import Offsets, Records
 from scorer.service.batcher import Batch, Batcher
+from scorer.service.breaker import Breakers
 from scorer.service.delivery import Delivery
 from scorer.service.ledger import Ledger, covers
+from scorer.service.pace import Pace
 from scorer.telemetry import Telemetry
 from scorer.telemetry.facts import (
     AbortReason,
@@ -24,6 +26,8 @@ from scorer.telemetry.facts import (
     LagMeasured,
     PartitionsAssigned,
     PartitionsRevoked,
+    TopicResumed,
+    TopicStopped,
 )
 
 LAG_EVERY = 1.0
@@ -54,7 +58,9 @@ class Service:
         source: Source,
         delivery: Delivery,
         lanes: Mapping[str, Lane],
+        pace: Pace,
         batcher: Batcher,
+        breakers: Breakers,
         telemetry: Telemetry,
         stopping: Callable[[], bool],
         clocks: Clocks | None = None,
@@ -62,13 +68,15 @@ class Service:
         self._source = source
         self._delivery = delivery
         self._lanes = lanes
+        self._pace = pace
         self._batcher = batcher
+        self._breakers = breakers
         self._telemetry = telemetry
         self._stopping = stopping
         self._clocks = clocks or Clocks()
         self._ledger = Ledger()
         self._lag_due = 0.0
-        self._pause = FIRST_PAUSE
+        self._wait = FIRST_PAUSE
         self.settled = 0
 
     def run(self) -> int:
@@ -86,6 +94,7 @@ class Service:
         """Poll once, and settle the batch if that closed it."""
         self._telemetry.beat()
         now = self._clocks.monotonic()
+        self._source.hold(self._batcher.full | self._breakers.stopped(now))
         haul = self._source.poll(*self._batcher.ask(now))
         now = self._clocks.monotonic()
         if haul.rebalances:
@@ -107,45 +116,70 @@ class Service:
             else:
                 self._ledger.forget(rebalance.partitions)
                 self._telemetry.tell(PartitionsRevoked(rebalance.partitions, rebalance.change is Change.LOST))
-        in_hand = len(self._batcher.take()) + sum(map(len, haul.records))
+        in_hand = len(self._batcher) + sum(map(len, haul.records))
         if in_hand:
             self._restart()
             self._telemetry.tell(BatchAborted(AbortReason.REBALANCE, in_hand))
 
     def _settle(self, batch: Batch) -> None:
-        repeated = self._ledger.repeats(batch.records)
-        if repeated is not None:
-            self._restart()
-            self._telemetry.tell(BatchAborted(AbortReason.REPEATED, len(batch)))
+        if self._ledger.repeats(batch.records) is not None:
+            self._give_up(AbortReason.REPEATED, len(batch))
             return
         offsets = self._ledger.earn(batch.records)
         membership = self._source.membership()
-        outcomes = [
-            process(records, self._lanes[records.topic], self._clocks.monotonic, batch.first_seen)
-            for records in batch.records
-        ]
+        outcomes = [self._score(records, batch.first_seen[records.topic]) for records in batch.records]
+        stopped = [outcome for outcome in outcomes if self._stops(outcome)]
+        if stopped:
+            self._give_up(AbortReason.DEAD_LETTERS, len(batch))
+            return
         begun = self._clocks.monotonic()
         final = self._delivery.deliver([outcome.outgoing for outcome in outcomes], offsets, membership)
         delivery = self._clocks.monotonic() - begun
         if not final and not self._stopping():
-            self._clocks.pause(self._pause)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            self._clocks.pause(self._wait)
+            self._wait = min(self._wait * 2, LONGEST_PAUSE)
             committed = self._restart()
             final = final is None and covers(committed, offsets)
         if not final:
             self._telemetry.tell(BatchAborted(AbortReason.FAULT, len(batch)))
         else:
-            self._pause = FIRST_PAUSE
+            self._wait = FIRST_PAUSE
             self._ledger.settle(offsets)
             self.settled += len(batch)
             for outcome in outcomes:
-                self._telemetry.tell(self._fact(outcome, delivery))
+                self._tell(outcome, delivery)
+
+    def _score(self, records: Records, first_seen: float) -> Outcome:
+        outcome = process(records, self._lanes[records.topic], self._clocks.monotonic, first_seen)
+        self._pace.spent(records.topic, len(records), sum(outcome.stages.values()))
+        return outcome
+
+    def _stops(self, outcome: Outcome) -> bool:
+        """Return whether a topic's dead letters are too many to go on with it."""
+        topic, events, dead = outcome.records.topic, len(outcome.records), len(outcome.rejections)
+        share = self._breakers.breach(topic, events, dead, self._clocks.monotonic())
+        if share is None:
+            return False
+        reasons = Counter(rejection.reason for rejection in outcome.rejections)
+        self._telemetry.tell(TopicStopped(topic, round(share, 4), self._breakers.limit(topic), reasons))
+        return True
+
+    def _give_up(self, reason: AbortReason, events: int) -> None:
+        self._restart()
+        self._telemetry.tell(BatchAborted(reason, events))
 
     def _restart(self) -> Offsets:
         """Start again from the committed offsets, and return them."""
+        self._batcher.drop()
         committed = self._source.rewind()
         self._ledger.restart(committed)
         return committed
+
+    def _tell(self, outcome: Outcome, delivery: float) -> None:
+        fact = self._fact(outcome, delivery)
+        if self._breakers.settle(fact.topic, fact.events, len(outcome.rejections)):
+            self._telemetry.tell(TopicResumed(fact.topic))
+        self._telemetry.tell(fact)
 
     def _fact(self, outcome: Outcome, delivery: float) -> BatchSettled:
         names = self._lanes[outcome.records.topic].bands.names

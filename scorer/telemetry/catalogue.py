@@ -75,6 +75,12 @@ REBALANCES: Final = Metric(
 BATCHES_ABORTED: Final = Metric(
     "scorer_batches_aborted_total", Kind.COUNTER, ("reason",), "Micro-batches given up before commit, to be read again."
 )
+TOPIC_STOPPED: Final = Metric(
+    "scorer_topic_stopped",
+    Kind.GAUGE,
+    ("topic",),
+    "1 while a topic is stopped because too many of its events are dead letters, else 0.",
+)
 PRODUCER_RENEWALS: Final = Metric(
     "scorer_producer_renewals_total", Kind.COUNTER, ("reason",), "Producers replaced by a new one."
 )
@@ -108,6 +114,7 @@ METRICS: Final = (
     ASSIGNED_PARTITIONS,
     REBALANCES,
     BATCHES_ABORTED,
+    TOPIC_STOPPED,
     PRODUCER_RENEWALS,
     BROKER_TROUBLES,
     BUNDLE_INFO,

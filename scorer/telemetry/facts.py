@@ -25,6 +25,7 @@ class AbortReason(StrEnum):
     FAULT = "fault"
     STOPPING = "stopping"
     REPEATED = "repeated"
+    DEAD_LETTERS = "dead_letters"
 
 
 class RenewReason(StrEnum):
@@ -109,6 +110,26 @@ class BatchAborted:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicStopped:
+    """Too large a share of a topic's events are dead letters: nothing of it is read or delivered until a trial passes.
+
+    `share` and `limit` are 0 to 1; `reasons` are those of the batch that was given up. Told again at each trial.
+    """
+
+    topic: str
+    share: float
+    limit: float
+    reasons: Mapping[Reason, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicResumed:
+    """A topic that had been stopped has settled a batch, and goes on."""
+
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProducerRenewed:
     """The producer was replaced by a new one."""
 
@@ -153,6 +174,8 @@ Fact: TypeAlias = (
     | PartitionsRevoked
     | BatchSettled
     | BatchAborted
+    | TopicStopped
+    | TopicResumed
     | ProducerRenewed
     | LagMeasured
     | BrokerTrouble

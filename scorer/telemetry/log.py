@@ -31,6 +31,8 @@ from scorer.telemetry.facts import (
     PartitionsRevoked,
     ProducerRenewed,
     ServiceStopped,
+    TopicResumed,
+    TopicStopped,
 )
 from scorer.telemetry.rate import RateLimit
 
@@ -44,6 +46,8 @@ _CODES: Final[Mapping[type[Fact], Callable[[Any], str]]] = {
     BatchAborted: attrgetter("reason"),
     ProducerRenewed: attrgetter("reason"),
     BrokerTrouble: attrgetter("code"),
+    TopicStopped: attrgetter("topic"),
+    TopicResumed: attrgetter("topic"),
 }
 _EXPECTED_ABORTS: Final = frozenset({AbortReason.REBALANCE, AbortReason.STOPPING})
 
@@ -192,6 +196,8 @@ def _level(fact: Fact) -> str:
             return "warning" if lost else "info"
         case ProducerRenewed() | BrokerTrouble():
             return "warning"
+        case TopicStopped():
+            return "error"
         case _:
             return "info"
 

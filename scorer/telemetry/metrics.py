@@ -7,10 +7,11 @@ into one that was not opened is a KeyError: the label sets are closed by constru
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
+from operator import attrgetter
 from threading import Lock
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,8 @@ from scorer.telemetry.facts import (
     ProducerRenewed,
     RenewReason,
     ServiceStarted,
+    TopicResumed,
+    TopicStopped,
 )
 
 __all__ = ["METRICS", "Histogram", "Metrics"]
@@ -88,6 +91,14 @@ class Histogram:
         """Return (edge as text, count of values up to it), the last for +Inf."""
         names = map(floatToGoString, (*self._edges, np.inf))
         return list(zip(names, self.counts.tolist(), strict=True))
+
+
+_COUNTED: Mapping[type[Fact], tuple[Metric, Callable[[Any], str]]] = {
+    BatchAborted: (c.BATCHES_ABORTED, attrgetter("reason")),
+    ProducerRenewed: (c.PRODUCER_RENEWALS, attrgetter("reason")),
+    BrokerTrouble: (c.BROKER_TROUBLES, attrgetter("client")),
+}
+"""What is counted by one label."""
 
 
 class Metrics:
@@ -143,12 +154,11 @@ class Metrics:
             case LagMeasured(lag=lag):
                 # What a revoked partition was measured at is nobody's lag any more.
                 numbers[c.CONSUMER_LAG] = {(p.topic, str(p.number)): n for p, n in lag.items() if p in self._held}
-            case BatchAborted(reason=abort):
-                numbers[c.BATCHES_ABORTED][(abort,)] += 1
-            case ProducerRenewed(reason=renewal):
-                numbers[c.PRODUCER_RENEWALS][(renewal,)] += 1
-            case BrokerTrouble(client=client):
-                numbers[c.BROKER_TROUBLES][(client,)] += 1
+            case BatchAborted() | ProducerRenewed() | BrokerTrouble():
+                metric, label = _COUNTED[type(fact)]
+                numbers[metric][(label(fact),)] += 1
+            case TopicStopped(topic=topic) | TopicResumed(topic=topic):
+                numbers[c.TOPIC_STOPPED][(topic,)] = float(isinstance(fact, TopicStopped))
             case PartitionsAssigned(partitions=partitions):
                 numbers[c.REBALANCES][()] += 1
                 self._hold(self._held.union(partitions))
@@ -180,6 +190,7 @@ class Metrics:
     def _load(self, fact: BundleLoaded) -> None:
         topic = fact.topic
         self._open(c.EVENTS, (topic,))
+        self._open(c.TOPIC_STOPPED, (topic,))
         self._open(c.DECISIONS, *((topic, name) for name in (fact.otherwise, *fact.bands)))
         self._open(c.DEAD_LETTERS, *((topic, reason.value) for reason in Reason))
         for stage in Stage:

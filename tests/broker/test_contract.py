@@ -109,6 +109,55 @@ def test_a_partition_keeps_its_order(world: World) -> None:
         assert mine == [(number, b"%d" % number) for number in range(count)]
 
 
+def test_a_held_topic_brings_nothing_until_it_is_let_go(world: World) -> None:
+    """What is held stays where it is, whatever else happens: let go, it goes on with the next record, none missed."""
+    world.establish()
+    source = world.source()
+    join(source)
+    world.produce(*[b"%d" % n for n in range(6)])
+    assert list(gather(source, 2).values) == [b"0", b"1"]
+    source.hold(frozenset({world.input}))
+    for _ in range(5):
+        assert not rows(source.poll(10, 0.2))
+    source.hold(frozenset({world.input, "another"}))
+    assert not rows(source.poll(10, 0.2))
+    source.hold(frozenset())
+    assert list(gather(source, 4).values) == [b"2", b"3", b"4", b"5"]
+
+
+def test_a_held_topic_can_be_rewound(world: World) -> None:
+    """Going back to the committed offsets counts for what is held too, from the moment it is let go."""
+    world.establish()
+    source = world.source()
+    join(source)
+    world.produce(b"a", b"b", b"c")
+    gather(source, 2)
+    source.hold(frozenset({world.input}))
+    assert source.rewind() == next_offsets(world, 0, 0)
+    assert not rows(source.poll(10, 0.5))
+    source.hold(frozenset())
+    assert list(gather(source, 3).values) == [b"a", b"b", b"c"]
+
+
+def test_a_topic_stays_held_through_a_rebalance(world: World) -> None:
+    """Partitions that come, go and come back while their topic is held bring nothing; let go, all of it."""
+    world.establish()
+    first = world.source("0")
+    join(first)
+    first.hold(frozenset({world.input}))
+    second = world.source("1")
+    second.hold(frozenset({world.input}))
+    until(lambda: bool(second.poll(1, 0.05).rebalances), first)
+    world.produce(b"a", b"b", b"c")
+    for _ in range(10):
+        assert not rows(first.poll(10, 0.05), second.poll(10, 0.05))
+    second.close()
+    until(lambda: set(first.rewind()) == set(next_offsets(world, 0, 0)), first)
+    assert not rows(*(first.poll(10, 0.1) for _ in range(5)))
+    first.hold(frozenset())
+    assert list(gather(first, 3).values) == [b"a", b"b", b"c"]
+
+
 def test_commit_is_all_or_nothing(world: World) -> None:
     """Decisions, dead letters and offsets of a transaction are invisible before its commit, and final after it."""
     world.establish()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -16,8 +16,10 @@ from scorer.errors import Reason, Stage
 from scorer.pipeline import Lane
 from scorer.records import Bands, Columns, Inputs, Partition, Records, Rejection, Scores
 from scorer.service.batcher import Batcher
+from scorer.service.breaker import Breakers
 from scorer.service.delivery import AtLeastOnce, ExactlyOnce, Renewals
 from scorer.service.loop import Clocks, Service
+from scorer.service.pace import Pace
 from scorer.telemetry import Telemetry
 from scorer.telemetry.facts import BatchSettled, Fact, RenewReason
 from scorer.telemetry.health import Health
@@ -25,6 +27,8 @@ from scorer.telemetry.health import Health
 Infer: TypeAlias = Callable[[Inputs], tuple[Scores, list[Rejection]]]
 
 GROUP = "group"
+ROWS = 4
+"""Rows of one call of the fake model."""
 INPUTS = ("payments", "payouts")
 TOPICS = {name: 2 for topic in INPUTS for name in (topic, f"{topic}.decisions", f"{topic}.dlq")}
 
@@ -90,7 +94,7 @@ def lane(topic: str, infer: Infer) -> Lane:
         dead_letters=f"{topic}.dlq",
         max_bytes=1_000_000,
     )
-    return Lane(topic, decode, transform, infer, bands, encoder)
+    return Lane(topic, decode, transform, infer, bands, encoder, ROWS)
 
 
 def fill(broker: MemoryBroker, count: int) -> set[str]:
@@ -150,6 +154,8 @@ class Life:
         exactly_once: bool = True,
         stopping: Callable[[], bool] = lambda: False,
         infer: Infer | None = None,
+        infers: Mapping[str, Infer] | None = None,
+        limits: Mapping[str, float] | None = None,
     ) -> None:
         clock = broker.clock
         self.broker = broker
@@ -159,11 +165,14 @@ class Life:
         renewals = Renewals(self.sink, self.renewed.append)
         once = ExactlyOnce(self.sink, renewals, hurried=stopping)
         telemetry = Telemetry(Health(INPUTS, max_silence=300.0, clock=clock), listener)
+        pace = Pace(dict.fromkeys(INPUTS, ROWS), max_events)
         self.service = Service(
             source=self.source,
             delivery=once if exactly_once else AtLeastOnce(self.sink, self.source, renewals),
-            lanes={topic: lane(topic, infer or score) for topic in INPUTS},
-            batcher=Batcher(max_events, 0.005),
+            lanes={topic: lane(topic, (infers or {}).get(topic, infer or score)) for topic in INPUTS},
+            pace=pace,
+            batcher=Batcher(pace, 0.005),
+            breakers=Breakers(limits or {}),
             telemetry=telemetry,
             stopping=stopping,
             clocks=Clocks(clock, clock, clock.wait),

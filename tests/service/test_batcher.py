@@ -4,22 +4,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from service_story import places, records
 
 from scorer.records import Records
-from scorer.service.batcher import IDLE, Batcher
+from scorer.service.batcher import IDLE, MAX_BYTES, Batcher
+from scorer.service.pace import Pace
 
 
 def one(offset: int, topic: str = "t") -> tuple[Records, ...]:
     return (records(topic, (0, offset)),)
 
 
+def batching(max_events: int, max_wait: float, *topics: str) -> Batcher:
+    """Return a batcher that knows no cost: each topic may fill the batch."""
+    return Batcher(Pace(dict.fromkeys(topics or "tab", max_events), max_events), max_wait)
+
+
 def test_max_wait_does_not_run_from_the_last_event() -> None:
     """A slow trickle does not keep a batch open: events at 0, 4 and 8 s of a wait of 10 close it at 10, not at 18."""
-    batcher = Batcher(max_events=100, max_wait=10.0)
+    batcher = batching(100, 10.0)
     for offset, now in enumerate([0.0, 4.0, 8.0]):
         batcher.add(one(offset), now)
         assert not batcher.due(now)
@@ -30,7 +38,7 @@ def test_max_wait_does_not_run_from_the_last_event() -> None:
 
 def test_max_wait_does_not_run_from_when_collecting_began() -> None:
     """After an idle spell an event has its whole wait for company: asked since 0 s, come at 60, it leaves at 70."""
-    batcher = Batcher(max_events=100, max_wait=10.0)
+    batcher = batching(100, 10.0)
     for now in (0.0, 20.0, 40.0):
         assert batcher.ask(now) == (1, IDLE)
         batcher.add((), now)
@@ -43,20 +51,20 @@ def test_max_wait_does_not_run_from_when_collecting_began() -> None:
 
 def test_max_wait_does_not_run_from_when_the_batch_object_was_made() -> None:
     """The wait begins anew with every batch's own first event, not where the batch before was taken."""
-    batcher = Batcher(max_events=2, max_wait=10.0)
+    batcher = batching(2, 10.0)
     batcher.add(one(0), 1.0)
     batcher.add(one(1), 2.0)
     assert batcher.due(2.0)
-    assert batcher.take().first_seen == 1.0
+    assert batcher.take().first_seen == {"t": 1.0}
     batcher.add(one(2), 30.0)
     assert not batcher.due(39.9)
     assert batcher.due(40.0)
-    assert batcher.take().first_seen == 30.0
+    assert batcher.take().first_seen == {"t": 30.0}
 
 
 def test_an_empty_batch_is_never_due() -> None:
     """Without an event there is nothing to close, however late it is."""
-    batcher = Batcher(max_events=1, max_wait=0.0)
+    batcher = batching(1, 0.0)
     assert not batcher.due(1e9)
     batcher.add((), 1e9)
     assert not batcher.due(2e9)
@@ -64,25 +72,76 @@ def test_an_empty_batch_is_never_due() -> None:
 
 def test_a_first_event_is_waited_for_alone() -> None:
     """While empty, one record is asked for: so that the poll ends with it, and its clock starts."""
-    assert Batcher(max_events=4096, max_wait=0.005).ask(17.0) == (1, IDLE)
+    assert batching(4096, 0.005).ask(17.0) == (1, IDLE)
 
 
 def test_an_overdue_batch_asks_without_waiting() -> None:
     """A wait is never negative, which a client would take for `for ever`."""
-    batcher = Batcher(max_events=3, max_wait=1.0)
+    batcher = batching(3, 1.0)
     batcher.add(one(0), 0.0)
     assert batcher.ask(5.0) == (2, 0.0)
 
 
 def test_a_batch_holds_one_records_a_topic() -> None:
     """Hauls of several topics become one `Records` each, in the order consumed."""
-    batcher = Batcher(max_events=10, max_wait=1.0)
+    batcher = batching(10, 1.0)
     batcher.add((records("a", (0, 5)), records("b", (1, 0))), 0.0)
     batcher.add((records("b", (0, 3)), records("a", (0, 6), (1, 9))), 0.5)
     batch = batcher.take()
     assert len(batch) == 5
     assert [part.topic for part in batch.records] == ["a", "b"]
     assert places(batch.records) == [("a", 0, 5), ("a", 0, 6), ("a", 1, 9), ("b", 1, 0), ("b", 0, 3)]
+
+
+def test_what_is_more_than_a_share_stays_in_hand() -> None:
+    """A topic gives a batch its share, the rest leaves with the next ones, in order; meanwhile it is full."""
+    batcher = Batcher(Pace({"slow": 2, "quick": 100}, 100), 1.0)
+    batcher.add((records("slow", *((0, n) for n in range(5))), records("quick", (0, 0))), 0.0)
+    assert batcher.due(0.0)
+    assert batcher.full == {"slow"}
+    taken = [places(batcher.take().records)]
+    batcher.add((records("quick", (0, 1)),), 0.5)
+    batch = batcher.take()
+    assert batch.first_seen == {"slow": 0.0, "quick": 0.5}
+    taken.append(places(batch.records))
+    assert not batcher.full
+    taken.append(places(batcher.take().records))
+    assert taken == [
+        [("slow", 0, 0), ("slow", 0, 1), ("quick", 0, 0)],
+        [("slow", 0, 2), ("slow", 0, 3), ("quick", 0, 1)],
+        [("slow", 0, 4)],
+    ]
+    assert len(batcher) == 0
+
+
+def test_what_stays_in_hand_takes_no_place_from_the_others() -> None:
+    """However much of a slow topic is left over, the batch still has room for what the others may bring."""
+    batcher = Batcher(Pace({"slow": 2, "quick": 98}, 100), 1.0)
+    batcher.add((records("slow", *((0, n) for n in range(90))),), 0.0)
+    assert batcher.ask(5.0) == (98, 0.0)
+
+
+def test_what_is_dropped_is_gone() -> None:
+    """After a drop nothing is in hand, also nothing that a share had left over."""
+    batcher = Batcher(Pace({"t": 2}, 100), 1.0)
+    batcher.add((records("t", (0, 0), (0, 1), (0, 2)),), 0.0)
+    batcher.take()
+    assert batcher.drop() == 1
+    assert not batcher.due(9.0)
+    assert batcher.ask(9.0) == (1, IDLE)
+
+
+def test_large_events_close_a_batch_by_their_bytes() -> None:
+    """Memory is bounded whatever an event weighs: fewer are asked for, and enough bytes are enough events."""
+    batcher = batching(4096, 60.0)
+    megabyte = replace(records("t", (0, 0)), values=[b"x" * 1_000_000])
+    batcher.add((megabyte,), 0.0)
+    assert batcher.ask(0.0) == (MAX_BYTES // 1_000_000, 60.0)
+    while len(batcher) < MAX_BYTES / 1_000_000:
+        assert not batcher.due(1.0)
+        batcher.add((megabyte,), 1.0)
+    assert batcher.due(1.0)
+    assert batcher.full == {"t"}
 
 
 class BatcherMachine(RuleBasedStateMachine):
@@ -95,7 +154,7 @@ class BatcherMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.max_events, self.max_wait = 5, 1.0
-        self.batcher = Batcher(self.max_events, self.max_wait)
+        self.batcher = batching(self.max_events, self.max_wait)
         self.now = 0.0
         self.came: list[tuple[str, int, int]] = []
         self.held: list[tuple[str, int, int]] = []
@@ -129,7 +188,7 @@ class BatcherMachine(RuleBasedStateMachine):
     def take_it(self) -> None:
         first, batch = self.first, self.batcher.take()
         assert 0 < len(batch) <= self.max_events
-        assert batch.first_seen == first
+        assert min(batch.first_seen.values()) == first
         for topic in "ab":
             held = [place for place in self.held if place[0] == topic]
             assert [place for place in places(batch.records) if place[0] == topic] == held
@@ -149,7 +208,7 @@ TestBatcherMachine.settings = settings(max_examples=60, stateful_step_count=30, 
 @given(st.lists(st.floats(0, 0.4), min_size=1, max_size=40), st.integers(1, 9))
 def test_batches_are_the_stream_cut_into_pieces(gaps: list[float], max_events: int) -> None:
     """All batches put together are the stream: nothing lost, nothing twice, nothing out of order."""
-    batcher, now, taken = Batcher(max_events, 1.0), 0.0, []
+    batcher, now, taken = batching(max_events, 1.0), 0.0, []
     for offset, gap in enumerate(gaps):
         now += gap
         if batcher.due(now):
@@ -160,3 +219,25 @@ def test_batches_are_the_stream_cut_into_pieces(gaps: list[float], max_events: i
     taken.append(batcher.take())
     assert all(len(batch) <= max_events for batch in taken)
     assert [place for batch in taken for place in places(batch.records)] == [("t", 0, n) for n in range(len(gaps))]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 9)), min_size=1, max_size=30),
+    st.integers(1, 6),
+    st.integers(1, 6),
+)
+def test_shares_cut_each_topic_in_order(hauls: list[tuple[str, int]], a: int, b: int) -> None:
+    """However much comes at once, each topic's batches put together are its stream, none larger than its share."""
+    shares = {"a": a, "b": b}
+    batcher, counts, taken = Batcher(Pace(shares, 100), 0.0), {"a": 0, "b": 0}, []
+    for topic, count in hauls:
+        start = counts[topic]
+        counts[topic] += count
+        batcher.add((records(topic, *((0, n) for n in range(start, start + count))),), 0.0)
+        taken.append(batcher.take())
+    while len(batcher):
+        taken.append(batcher.take())
+    for topic, share in shares.items():
+        pieces = [[place for place in places(batch.records) if place[0] == topic] for batch in taken]
+        assert max(map(len, pieces)) <= share
+        assert [place for piece in pieces for place in piece] == [(topic, 0, n) for n in range(counts[topic])]

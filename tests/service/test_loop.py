@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from service_story import GROUP, INPUTS, Cluster, Life, Listener, answered, count_answered, counted, fill, score
+from service_story import GROUP, INPUTS, ROWS, Cluster, Life, Listener, answered, count_answered, counted, fill, score
 
 from scorer.broker.contract import Fault, Verdict
 from scorer.broker.memory import Again, AnswerLost, Before, MemoryBroker, Refuse, Slow
-from scorer.errors import BrokerError, FencedError, ModelFailedError, OffsetLostError, Reason
+from scorer.errors import BrokerError, FencedError, ModelFailedError, OffsetLostError, Reason, Stage
 from scorer.records import Inputs, Partition, Rejection, Scores
+from scorer.service.breaker import ENOUGH
 from scorer.service.loop import FIRST_PAUSE, LAG_EVERY, LONGEST_PAUSE
 from scorer.telemetry.facts import (
     AbortReason,
@@ -25,6 +26,8 @@ from scorer.telemetry.facts import (
     LagMeasured,
     PartitionsAssigned,
     PartitionsRevoked,
+    TopicResumed,
+    TopicStopped,
 )
 
 TURNS = 400
@@ -482,3 +485,91 @@ def test_twins_do_not_shut_each_other_out_for_ever() -> None:
             lives[number].sink.close()
     assert sum(stopped.values()) == 1
     assert counted(answered(broker), expected) == {}
+
+
+def storm(broker: MemoryBroker, topic: str, count: int, *, broken: bool) -> set[str]:
+    """Write events to one partition of a topic, all of them broken or none; return their coordinates."""
+    partition = Partition(topic, 0)
+    start = len(broker.logs[partition].entries)
+    for _ in range(count):
+        broker.produce(partition, b"broken" if broken else b"0.1")
+    return {f"{topic}-0-{offset}" for offset in range(start, start + count)}
+
+
+def test_a_storm_of_dead_letters_stops_its_topic_and_no_other() -> None:
+    """Once enough events tell, nothing of it is delivered or dropped; the other topic goes on; trials are told."""
+    broker = Cluster()
+    listener = Listener(broker)
+    stormy = storm(broker, "payments", 300, broken=True)
+    calm = storm(broker, "payouts", 300, broken=False)
+    life = Life(broker, listener, max_events=200, limits={"payments": 0.5, "payouts": 0.5})
+    for _ in range(TURNS):
+        life.service.turn()
+    delivered = {name for name in stormy if answered(broker)[name]}
+    assert counted(answered(broker), calm | delivered) == {}
+    assert life.source.rewind()[Partition("payments", 0)] == len(delivered) < ENOUGH
+    stops = listener.told(TopicStopped)
+    assert len(stops) >= 2
+    assert stops[0] == TopicStopped("payments", 1.0, 0.5, {Reason.MALFORMED: stops[0].reasons[Reason.MALFORMED]})
+    assert not listener.told(TopicResumed)
+
+
+def test_a_stopped_topic_goes_on_by_itself_when_its_events_are_sound_again() -> None:
+    """The trial that passes is delivered like any batch, and what waited behind it follows."""
+    broken = {"now": True}
+
+    def moody(inputs: Inputs) -> tuple[Scores, list[Rejection]]:
+        scores, _ = score(inputs)
+        bad = [Rejection(row, Stage.INFER, Reason.BAD_SCORE, "", "") for row in inputs.rows.tolist()]
+        return (scores.without(bad), bad) if broken["now"] else (scores, [])
+
+    broker = Cluster()
+    listener = Listener(broker)
+    expected = storm(broker, "payments", 300, broken=False)
+    life = Life(broker, listener, max_events=200, infer=moody, limits={"payments": 0.5})
+    while not listener.told(TopicStopped):
+        life.service.turn()
+    broken["now"] = False
+    turn_until_answered(life, expected)
+    assert listener.told(TopicResumed) == [TopicResumed("payments")]
+    assert {fact.reason for fact in listener.told(BatchAborted) if isinstance(fact, BatchAborted)} >= {
+        AbortReason.DEAD_LETTERS
+    }
+
+
+def test_a_slow_flooded_topic_keeps_no_other_waiting() -> None:
+    """One topic's model takes a second an event and has a backlog: the other's events still go with each batch."""
+    broker = Cluster()
+    listener = Listener(broker)
+
+    def slow(inputs: Inputs) -> tuple[Scores, list[Rejection]]:
+        broker.clock.wait(float(len(inputs.rows)))
+        return score(inputs)
+
+    backlog = storm(broker, "payments", 200, broken=False)
+    life = Life(broker, listener, max_events=100, infers={"payments": slow})
+    while not listener.settled:
+        life.service.turn()
+    sent, late = set(), []
+    for _ in range(20):
+        begun = broker.clock()
+        sent |= storm(broker, "payouts", 1, broken=False)
+        while not sent <= set(answered(broker)):
+            life.service.turn()
+        late.append(broker.clock() - begun)
+    assert max(late) <= 3 * ROWS  # two batches of one call each, and polls
+    assert len(set(answered(broker)) & backlog) < len(backlog)
+    turn_until_answered(life, backlog | sent)
+
+
+def test_what_is_left_in_hand_is_read_again_after_a_fault() -> None:
+    """Leftovers of a share do not outlive a rewind: they come again from the committed offsets, once."""
+    broker = Cluster()
+
+    def slow(inputs: Inputs) -> tuple[Scores, list[Rejection]]:
+        broker.clock.wait(float(len(inputs.rows)))
+        return score(inputs)
+
+    expected = storm(broker, "payments", 60, broken=False)
+    broker.script("commit", None, None, Refuse(abortable()), None, Refuse(unknown()))
+    turn_until_answered(Life(broker, Listener(broker), max_events=50, infer=slow), expected)

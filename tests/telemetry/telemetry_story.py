@@ -58,6 +58,8 @@ def one_of_each() -> list[f.Fact]:
         settled([0.1, 0.95], dead={Reason.MALFORMED: 1}),
         f.LagMeasured(dict.fromkeys(FIRST, 5)),
         f.BatchAborted(f.AbortReason.FAULT, 512),
+        f.TopicStopped("payments", 0.5, 0.2, {Reason.MALFORMED: 256}),
+        f.TopicResumed("payments"),
         f.ProducerRenewed(f.RenewReason.FENCED),
         f.BrokerTrouble(f.Client.CONSUMER, "_TRANSPORT", "broker down"),
         f.ServiceStopping("SIGTERM"),

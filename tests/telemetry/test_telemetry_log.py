@@ -70,6 +70,8 @@ def test_every_fact_of_the_life_has_its_line(tape: Tape) -> None:
         "bundle_loaded",
         "partitions_assigned",
         "batch_aborted",
+        "topic_stopped",
+        "topic_resumed",
         "producer_renewed",
         "broker_trouble",
         "service_stopping",
@@ -89,6 +91,7 @@ def test_every_fact_of_the_life_has_its_line(tape: Tape) -> None:
         (f.PartitionsRevoked((), lost=True), "warning"),
         (f.PartitionsRevoked((), lost=False), "info"),
         (f.ProducerRenewed(f.RenewReason.FATAL), "warning"),
+        (f.TopicStopped("payments", 0.5, 0.2, {}), "error"),
     ],
 )
 def test_levels(tape: Tape, fact: f.Fact, level: str) -> None:

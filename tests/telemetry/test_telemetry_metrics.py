@@ -176,6 +176,14 @@ def test_a_batch_of_dead_letters_only() -> None:
     assert value(metrics, "scorer_score_count", topic="payments") == 0
 
 
+def test_a_stopped_topic_shows_until_it_goes_on() -> None:
+    """The gauge is there at 0, 1 while the topic is stopped however often it is said, and 0 again."""
+    stopped = f.TopicStopped("payments", 0.5, 0.2, {})
+    told_so_far = [loaded(), stopped, stopped, f.TopicResumed("payments")]
+    seen = [value(told(*told_so_far[:n]), "scorer_topic_stopped", topic="payments") for n in (1, 2, 3, 4)]
+    assert seen == [0, 1, 1, 0]
+
+
 def test_label_sets_are_open_at_zero_from_the_start() -> None:
     """Before the first event every band, reason, stage and client of the enums exists, at zero, and nothing else."""
     metrics = told(loaded())

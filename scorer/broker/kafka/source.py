@@ -61,6 +61,8 @@ class KafkaSource:
         self._group = identity.group
         self._rebalances: list[Rebalance] = []
         self._next: Offsets = {}
+        self._held: frozenset[str] = frozenset()
+        self._paused: set[Partition] = set()
         self._consumer = Consumer(
             {**consumer_properties(properties, identity), "error_cb": error_callback("consumer", hear)}
         )
@@ -82,6 +84,12 @@ class KafkaSource:
         for batch in records:
             self._next.update(batch.next_offsets())
         return Haul(records, rebalances)
+
+    def hold(self, topics: frozenset[str]) -> None:
+        """Pause these topics' partitions, and let those of the others go on."""
+        if topics != self._held:
+            self._held = topics
+            self._pause_held(())
 
     def membership(self) -> Membership:
         """Return member and generation as they are now."""
@@ -131,6 +139,7 @@ class KafkaSource:
         held = set(self._consumer.assignment()) if gained else set()
         asked = [tp for tp in (TopicPartition(*p) for p in gained) if tp in held]
         self._commit_first(gained)
+        self._pause_held(gained)
         try:
             committed = self._consumer.committed(asked, COMMITTED_TIMEOUT) if asked else []
         except KafkaException as error:
@@ -140,6 +149,14 @@ class KafkaSource:
             if position.offset < 0:
                 raise self._offset_lost(position.topic, position.partition, "it has no committed offset")
             self._next.setdefault(Partition(position.topic, position.partition), position.offset)
+
+    def _pause_held(self, gained: Sequence[Partition]) -> None:
+        """Pause what is to be held, and resume what no longer is; the client's pause outlives a partition's stay."""
+        assigned = {Partition(tp.topic, tp.partition) for tp in self._consumer.assignment()}
+        held = {partition for partition in assigned if partition.topic in self._held}
+        self._consumer.pause([TopicPartition(*p) for p in held - (self._paused - set(gained))])
+        self._consumer.resume([TopicPartition(*p) for p in (self._paused & assigned) - held])
+        self._paused = (self._paused - assigned) | held
 
     def _begin(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         """Assign partitions, those without a committed offset where they begin; runs inside a callback."""

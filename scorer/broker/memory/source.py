@@ -28,6 +28,7 @@ class MemorySource:
         self._place = Place("", -1)
         self._assigned: tuple[Partition, ...] = ()
         self._next: Offsets = {}
+        self._held: frozenset[str] = frozenset()
 
     @property
     def member(self) -> str:
@@ -47,6 +48,10 @@ class MemorySource:
                 rows += self._fetch(limit - len(rows))
             by_topic = groupby(sorted(rows, key=lambda row: row[0].topic), key=lambda row: row[0].topic)
             return Haul(tuple(_records(topic, list(part)) for topic, part in by_topic), tuple(rebalances))
+
+    def hold(self, topics: frozenset[str]) -> None:
+        """Read nothing of these topics."""
+        self._held = topics
 
     def membership(self) -> Membership:
         """Return member and generation as of the last poll."""
@@ -91,7 +96,7 @@ class MemorySource:
 
     def _fetch(self, limit: int) -> list[Row]:
         rows: list[Row] = []
-        for partition in self._assigned:
+        for partition in (each for each in self._assigned if each.topic not in self._held):
             if partition not in self._next:
                 if self._broker.unstable(self._name, partition):
                     continue
