@@ -95,7 +95,11 @@ class Source(Protocol):
         """Commit outside a transaction; False if the group has moved on and somebody else reads on from before."""
 
     def rewind(self) -> Offsets:
-        """Read again from the committed offsets, the truth after anything that went wrong, and return them."""
+        """Read again from the committed offsets, the truth after anything that went wrong, and return them.
+
+        Raises Fault (RETRY) where the broker does not answer: it can be asked again. Raises OffsetLostError, or
+        BrokerError for what waiting does not mend.
+        """
 
     def lag(self) -> dict[Partition, int]:
         """Return for each assigned partition how many records lie behind the last one handed out, where known."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scorer.broker.contract import Sink, Source
     from scorer.broker.kafka import Identity, Trouble
     from scorer.broker.kafka.clients import Properties
-    from scorer.broker.kafka.positions import Counts
+    from scorer.broker.kafka.positions import Shapes
     from scorer.bundle import Bundle
     from scorer.config import Settings
     from scorer.pipeline import Lane
@@ -121,19 +121,19 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
         return 0
     cluster.refuse_twin(stopping.wait)
     hear = _hearing(telemetry)
-    found = cluster.reach()
-    counts = {topic: found[topic] for topic in settings.topics}
-    sink = _sink(settings, kafka, identity, hear, counts)
+    shapes = cluster.shapes(settings.topics)
+    sink = _sink(settings, kafka, identity, hear, shapes)
     stack.callback(sink.close)
     if settings.start is None:
-        cluster.refuse_blind_start(counts, [topic.decisions for topic in settings.topics.values()])
-    first = cluster.establish(counts, settings.start or Start.EARLIEST)
+        cluster.refuse_blind_start(shapes, {name: topic.decisions for name, topic in settings.topics.items()})
+    first = cluster.establish(shapes, settings.start or Start.EARLIEST)
+    watch = cluster.watch(shapes, time.monotonic)
     cluster.close()
-    source = KafkaSource(settings.kafka, identity, list(settings.topics), hear=hear, first=first, counts=counts)
+    source = KafkaSource(settings.kafka, identity, list(settings.topics), hear=hear, first=first, shapes=shapes)
     stack.callback(source.close)
     gc.collect()
     gc.freeze()  # models and lanes live for ever: no collection needs to walk them again
-    return _service(settings, source, sink, lanes, telemetry, stopping).run()
+    return _service(settings, source, sink, lanes, telemetry, stopping, watch).run()
 
 
 def _service(  # noqa: PLR0917 - what a service is made of
@@ -143,6 +143,7 @@ def _service(  # noqa: PLR0917 - what a service is made of
     lanes: Mapping[str, Lane],
     telemetry: Telemetry,
     stopping: Event,
+    watch: Callable[[], None],
 ) -> Service:
     from scorer.service.batcher import Batcher
     from scorer.service.breaker import Breakers
@@ -162,6 +163,7 @@ def _service(  # noqa: PLR0917 - what a service is made of
         breakers=Breakers({name: limit for name, limit in limits.items() if limit is not None}),
         telemetry=telemetry,
         stopping=stopping.is_set,
+        watch=watch,
     )
 
 
@@ -223,7 +225,7 @@ def _lanes(
 
 
 def _sink(
-    settings: Settings, kafka: Properties, identity: Identity, hear: Callable[[Trouble], None], counts: Counts
+    settings: Settings, kafka: Properties, identity: Identity, hear: Callable[[Trouble], None], shapes: Shapes
 ) -> Sink:
     from scorer.broker.contract import Fault
     from scorer.broker.kafka import KafkaSink
@@ -232,7 +234,7 @@ def _sink(
 
     transactional = settings.delivery is Delivery.EXACTLY_ONCE
     try:
-        return KafkaSink(kafka, identity, transactional=transactional, hear=hear, counts=counts)
+        return KafkaSink(kafka, identity, transactional=transactional, hear=hear, shapes=shapes)
     except Fault as fault:
         raise BrokerError(
             f"transactional.id {identity.transactional_id}: cannot begin: {fault}; "
@@ -249,7 +251,7 @@ def _delivery(settings: Settings, sink: Sink, source: Source, telemetry: Telemet
         telemetry.beat()  # waiting for a broker is not being dead: a restart would not help
         return stopping.is_set()
 
-    renewals = Renewals(sink, lambda reason: telemetry.tell(ProducerRenewed(reason)))
+    renewals = Renewals(sink, lambda reason: telemetry.tell(ProducerRenewed(reason)), hurried=hurried)
     if settings.delivery is Mode.EXACTLY_ONCE:
         return ExactlyOnce(sink, renewals, hurried=hurried)
     return AtLeastOnce(sink, source, renewals)

@@ -271,7 +271,7 @@ class Settings(Section):
     start: Start | None = Field(
         None,
         description="Where to begin when the group has committed nothing on any partition of a topic. Unset: earliest, "
-        "but not for a group without any committed offset whose decisions topics hold records already.",
+        "unless the topic's decisions are there already: then it is refused.",
     )
     delivery: Delivery = Field(
         Delivery.EXACTLY_ONCE, description="Whether a crash repeats no decision, or may repeat the last ones."

@@ -39,9 +39,11 @@ class Delivery(Protocol):
 class Renewals:
     """Replaces the producer, and counts what went wrong in a row; `hear` is told of each renewal and why."""
 
-    def __init__(self, sink: Sink, hear: Callable[[RenewReason], None]) -> None:
+    def __init__(self, sink: Sink, hear: Callable[[RenewReason], None], *, hurried: Callable[[], bool]) -> None:
+        """`hurried` says that the service must stop: a broker that is away is then waited for no longer."""
         self._sink = sink
         self._hear = hear
+        self._hurried = hurried
         self._in_a_row = 0
         self._refusals = 0
         self._fenced = False
@@ -73,12 +75,23 @@ class Renewals:
         if self._in_a_row > MAX_RENEWALS:
             raise BrokerError(f"{MAX_RENEWALS} producers in a row failed, the last with {why}")
         self._hear(reason)
-        try:
-            self._sink.renew()
-        except Fault as fault:
-            if fault.verdict is Verdict.STOP:
-                raise BrokerError(str(fault)) from fault
+        fault = self._replaced()
+        if fault is not None:
             self.renew(_reason(fault), str(fault))
+
+    def _replaced(self) -> Fault | None:
+        """Replace the producer, waiting as long as the broker is away; return why another one is needed, if so."""
+        while True:
+            try:
+                self._sink.renew()
+            except Fault as fault:
+                if fault.verdict is Verdict.STOP:
+                    raise BrokerError(str(fault)) from fault
+                if fault.verdict is Verdict.RENEW:
+                    return fault
+                if not self._hurried():
+                    continue
+            return None
 
 
 class ExactlyOnce:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scorer.broker.contract import Change, Haul, Source
-from scorer.errors import Stage
+from scorer.broker.contract import Change, Fault, Haul, Source, Verdict
+from scorer.errors import BrokerError, Stage
 from scorer.pipeline import Clock, Lane, Outcome, process
 from scorer.records import Offsets, Records
 from scorer.service.batcher import Batch, Batcher
@@ -48,6 +48,8 @@ class Clocks:
 class Service:
     """Scores what `source` brings through the topics' lanes, until `stopping()`.
 
+    `watch` is called now and then, and raises where the world is no longer the one that the service started in.
+
     The order of a batch is its safety: membership is taken with the batch, no poll happens while a transaction is
     open, the offsets are the last act, and whatever goes wrong leads back to the committed offsets.
     """
@@ -63,6 +65,7 @@ class Service:
         breakers: Breakers,
         telemetry: Telemetry,
         stopping: Callable[[], bool],
+        watch: Callable[[], None],
         clocks: Clocks | None = None,
     ) -> None:
         self._source = source
@@ -73,6 +76,7 @@ class Service:
         self._breakers = breakers
         self._telemetry = telemetry
         self._stopping = stopping
+        self._watch = watch
         self._clocks = clocks or Clocks()
         self._ledger = Ledger()
         self._lag_due = 0.0
@@ -105,6 +109,7 @@ class Service:
                 self._settle(self._batcher.take())
         if now >= self._lag_due:
             self._lag_due = now + LAG_EVERY
+            self._watch()
             self._delivery.serve()
             self._telemetry.tell(LagMeasured(self._source.lag()))
 
@@ -169,11 +174,24 @@ class Service:
         self._telemetry.tell(BatchAborted(reason, events))
 
     def _restart(self) -> Offsets:
-        """Start again from the committed offsets, and return them."""
+        """Start again from the committed offsets, and return them; waits for a broker that is away."""
         self._batcher.drop()
-        committed = self._source.rewind()
+        committed = self._rewound()
+        while committed is None and not self._stopping():
+            self._telemetry.beat()  # waiting for a broker is not being dead: a restart would not help
+            self._clocks.pause(LONGEST_PAUSE)
+            committed = self._rewound()
+        committed = committed or {}
         self._ledger.restart(committed)
         return committed
+
+    def _rewound(self) -> Offsets | None:
+        try:
+            return self._source.rewind()
+        except Fault as fault:
+            if fault.verdict is not Verdict.RETRY:
+                raise BrokerError(str(fault)) from fault
+            return None
 
     def _tell(self, outcome: Outcome, delivery: float) -> None:
         fact = self._fact(outcome, delivery)

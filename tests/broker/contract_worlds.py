@@ -156,7 +156,7 @@ class KafkaWorld:
         return sink
 
     def establish(self) -> None:
-        assert self.cluster.establish({self.input: PARTITIONS}, "earliest") == {}
+        assert self.cluster.establish(self.cluster.shapes([self.input]), "earliest") == {}
 
     def produce(
         self,

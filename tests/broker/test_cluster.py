@@ -16,7 +16,7 @@ from contract_worlds import KafkaWorld, gather, join, next_offsets, until
 
 from scorer.broker.contract import Rebalance
 from scorer.broker.kafka import Cluster, Identity, KafkaSource
-from scorer.broker.kafka.positions import positions
+from scorer.broker.kafka.positions import WATCH_SECONDS, positions
 from scorer.broker.local import free_ports
 from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, OffsetLostError, TopicMissingError
 from scorer.records import Outgoing, Partition
@@ -94,11 +94,11 @@ def test_first_offsets_are_committed_once(world: KafkaWorld, start: str, first: 
     world.produce(b"a", b"b", b"c", partition=0)
     world.produce(b"x", partition=1)
     world.delete_before(1)
-    assert world.cluster.establish({world.input: 2}, start) == {}
+    assert world.cluster.establish(world.cluster.shapes([world.input]), start) == {}
     assert committed(world) == first
     world.produce(b"d", partition=0)
     other = "latest" if start == "earliest" else "earliest"
-    assert world.cluster.establish({world.input: 2}, other) == {}
+    assert world.cluster.establish(world.cluster.shapes([world.input]), other) == {}
     assert committed(world) == first
 
 
@@ -108,7 +108,7 @@ def test_one_committed_partition_is_enough_to_leave_a_topic_alone(world: KafkaWo
     asker = Consumer({"bootstrap.servers": world.properties["bootstrap.servers"], "group.id": world.group})
     asker.commit(offsets=[TopicPartition(world.input, 0, 1)], asynchronous=False)
     asker.close()
-    assert world.cluster.establish({world.input: 2}, "earliest") == {}
+    assert world.cluster.establish(world.cluster.shapes([world.input]), "earliest") == {}
     assert committed(world) == [1, -1001]
 
 
@@ -124,7 +124,7 @@ def test_partitions_added_since_begin_at_their_first_record(world: KafkaWorld) -
     world.establish()
     grow(world, 4)
     world.produce(b"a", b"b", partition=3)
-    assert world.cluster.establish({world.input: 4}, "latest") == {}
+    assert world.cluster.establish(world.cluster.shapes([world.input]), "latest") == {}
     source = world.source()
     assert list(gather(source, 2).values) == [b"a", b"b"]
 
@@ -134,9 +134,12 @@ def test_a_committed_offset_that_is_gone_is_no_added_partition(world: KafkaWorld
     """Also the last partition's offset may be lost: the others' commits tell how many partitions there were."""
     world.produce(b"a", b"b")
     asker = Consumer({"bootstrap.servers": world.properties["bootstrap.servers"], "group.id": world.group})
-    asker.commit(offsets=positions({Partition(world.input, 1 - number): 0}, {world.input: 2}), asynchronous=False)
+    asker.commit(
+        offsets=positions({Partition(world.input, 1 - number): 0}, world.cluster.shapes([world.input])),
+        asynchronous=False,
+    )
     asker.close()
-    assert world.cluster.establish({world.input: 2}, "earliest") == {}
+    assert world.cluster.establish(world.cluster.shapes([world.input]), "earliest") == {}
     assert committed(world)[number] == -1001
     with pytest.raises(OffsetLostError, match=rf"{world.input}-{number}.*nothing is committed"):
         gather(world.source(), 1)
@@ -154,7 +157,11 @@ def test_partitions_added_to_a_running_group_begin(world: KafkaWorld, protocol: 
     world.properties |= {**protocol, "topic.metadata.refresh.interval.ms": 500}
     world.establish()
     source = KafkaSource(
-        world.properties, world.identity(), [world.input], hear=world.heard.append, counts={world.input: 2}
+        world.properties,
+        world.identity(),
+        [world.input],
+        hear=world.heard.append,
+        shapes=world.cluster.shapes([world.input]),
     )
     try:
         join(source)
@@ -173,17 +180,54 @@ def test_partitions_added_to_a_running_group_begin(world: KafkaWorld, protocol: 
         source.close()
 
 
-def test_a_group_that_forgot_everything_does_not_begin_blindly(world: KafkaWorld) -> None:
+def test_a_topic_that_was_forgotten_does_not_begin_blindly(world: KafkaWorld) -> None:
     """No committed offset, but decisions: gone or new, only a person knows. Without decisions it is new."""
-    counts, outputs = {world.input: 2}, [world.decisions]
-    world.cluster.refuse_blind_start(counts, outputs)
+    shapes, outputs = world.cluster.shapes([world.input]), {world.input: world.decisions}
+    world.cluster.refuse_blind_start(shapes, outputs)
     producer = Producer({"bootstrap.servers": world.properties["bootstrap.servers"]})
     producer.produce(world.decisions, b"{}")
     producer.flush(30)
-    with pytest.raises(OffsetLostError, match=rf"{world.group} has committed nothing, but {world.decisions}.*start:"):
-        world.cluster.refuse_blind_start(counts, outputs)
+    with pytest.raises(OffsetLostError, match=rf"nothing of {world.input}, but {world.decisions} holds.*start:"):
+        world.cluster.refuse_blind_start(shapes, outputs)
     world.establish()
-    world.cluster.refuse_blind_start(counts, outputs)
+    world.cluster.refuse_blind_start(shapes, outputs)
+
+
+def make_again(world: KafkaWorld) -> None:
+    """Delete the input, and make another of its name."""
+    admin = AdminClient({"bootstrap.servers": world.properties["bootstrap.servers"]})
+    admin.delete_topics([world.input])[world.input].result(30)
+    until(lambda: world.input not in world.cluster.reach())
+    admin.create_topics([NewTopic(world.input, 2)])[world.input].result(30)
+    until(lambda: world.input in world.cluster.reach())
+
+
+def test_offsets_of_a_topic_that_was_made_again_are_no_start(world: KafkaWorld) -> None:
+    """The commit notes the topic's id: offsets that outlived their topic are refused, not read on from."""
+    old = world.cluster.shapes([world.input])
+    make_again(world)
+    asker = Consumer({"bootstrap.servers": world.properties["bootstrap.servers"], "group.id": world.group})
+    asker.commit(offsets=positions({Partition(world.input, 0): 0}, old), asynchronous=False)
+    asker.close()
+    with pytest.raises(OffsetLostError, match=rf"topic {world.input} was deleted and made again"):
+        world.cluster.establish(world.cluster.shapes([world.input]), "earliest")
+
+
+def test_a_topic_that_is_made_again_meanwhile_is_noticed(world: KafkaWorld) -> None:
+    """The watch never waits; while its topic lives it is silent, also when the broker tells nothing of it."""
+    now = [0.0]
+    watch = world.cluster.watch(world.cluster.shapes([world.input]), lambda: now[0])
+
+    def look() -> None:
+        now[0] += WATCH_SECONDS
+        for _ in range(20):
+            watch()
+            time.sleep(0.05)  # the answer comes in the broker's own time
+
+    look()
+    make_again(world)
+    with pytest.raises(OffsetLostError, match=rf"topic {world.input} was deleted and made again"):
+        look()
 
 
 def test_established_offsets_are_where_a_source_starts(world: KafkaWorld) -> None:
@@ -214,7 +258,7 @@ def test_a_topic_added_to_a_running_group_begins(world: KafkaWorld, protocol: di
     for value in (b"a", b"b"):
         producer.produce(added, value)
     producer.flush(30)
-    first = world.cluster.establish({world.input: 2, added: 1}, "earliest")
+    first = world.cluster.establish(world.cluster.shapes([world.input, added]), "earliest")
     assert first == {Partition(added, 0): 0}
     source = KafkaSource(
         world.properties, world.identity("1"), [world.input, added], hear=world.heard.append, first=first

@@ -52,7 +52,7 @@ class Topics:
             future.result(30)
 
 
-def write_settings(path: Path, bootstrap: str, topics: Topics, bundle: Path, **changes: Any) -> Path:
+def write_settings(path: Path, bootstrap: str, topics: Topics, bundle: Path, /, **changes: Any) -> Path:
     """Write the configuration of a scorer of one topic; `kafka` in `changes` adds properties."""
     kafka = {"bootstrap.servers": bootstrap, "session.timeout.ms": 6000} | changes.pop("kafka", {})
     lane = {"bundle": str(bundle), "decisions": topics.decisions, "dead_letters": topics.dead_letters}

@@ -162,7 +162,7 @@ class Life:
         self.renewed: list[RenewReason] = []
         self.sink = MemorySink(broker, GROUP, f"{GROUP}-{instance}" if exactly_once else None)
         self.source = MemorySource(broker, GROUP, INPUTS)
-        renewals = Renewals(self.sink, self.renewed.append)
+        renewals = Renewals(self.sink, self.renewed.append, hurried=stopping)
         once = ExactlyOnce(self.sink, renewals, hurried=stopping)
         telemetry = Telemetry(Health(INPUTS, max_silence=300.0, clock=clock), listener)
         pace = Pace(dict.fromkeys(INPUTS, ROWS), max_events)
@@ -175,6 +175,7 @@ class Life:
             breakers=Breakers(limits or {}),
             telemetry=telemetry,
             stopping=stopping,
+            watch=lambda: None,
             clocks=Clocks(clock, clock, clock.wait),
         )
 

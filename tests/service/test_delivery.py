@@ -33,6 +33,10 @@ def abortable() -> Fault:
     return Fault(Verdict.ABORT, "ILLEGAL_GENERATION", "the group has moved on")
 
 
+def away() -> Fault:
+    return Fault(Verdict.ABORT, "_TIMED_OUT", "no answer to InitProducerId")
+
+
 def invalid() -> Fault:
     return Fault(Verdict.ABORT, "INVALID_RECORD", "payments.decisions")
 
@@ -54,7 +58,7 @@ class Bench:
         self.source = MemorySource(self.broker, GROUP, ["payments"])
         self.source.poll(1, 0.0)
         self.renewed: list[RenewReason] = []
-        self.renewals = Renewals(self.sink, self.renewed.append)
+        self.renewals = Renewals(self.sink, self.renewed.append, hurried=hurried)
         once = ExactlyOnce(self.sink, self.renewals, hurried=hurried)
         self.delivery = once if exactly_once else AtLeastOnce(self.sink, self.source, self.renewals)
         self.broker.journal.clear()
@@ -252,6 +256,32 @@ def test_renewals_are_bounded() -> None:
     assert len(bench.renewed) == MAX_RENEWALS
 
 
+def test_a_broker_that_is_away_is_waited_for() -> None:
+    """A new producer that gets no answer is tried again and again, and counts once; nobody need restart the scorer."""
+    bench = Bench()
+    bench.broker.script("begin", unknown())
+    bench.broker.script("renew", *[away() for _ in range(3 * MAX_RENEWALS)])
+    assert not bench.deliver("dropped")
+    assert bench.renewed == [RenewReason.FATAL]
+    assert bench.deliver("a")
+    assert bench.seen() == [b"a"]
+
+
+def test_a_broker_that_is_away_keeps_nobody_from_stopping() -> None:
+    """SIGTERM while a new producer waits for its broker: the wait is over with the try in hand."""
+    asked: list[None] = []
+
+    def hurried() -> bool:
+        asked.append(None)
+        return len(asked) > 2
+
+    bench = Bench(hurried=hurried)
+    bench.broker.script("begin", unknown())
+    bench.broker.script("renew", *[away() for _ in range(10)])
+    assert not bench.deliver()
+    assert len(asked) == 3
+
+
 @pytest.mark.parametrize(("exactly_once", "call"), [(True, "commit"), (False, "flush")])
 def test_records_that_the_broker_never_takes_stop_the_service(exactly_once: bool, call: str) -> None:
     """A batch refused for what it is, not for the moment, is tried a few times; then an operator is told what to do."""
@@ -374,5 +404,7 @@ def deliver_or_stop(bench: Bench, name: str, offset: int) -> bool:
         return bench.deliver(name, offset)
     except BrokerError:
         bench.sink = MemorySink(bench.broker, GROUP, f"{GROUP}-0")
-        bench.delivery = ExactlyOnce(bench.sink, Renewals(bench.sink, bench.renewed.append), hurried=lambda: False)
+        bench.delivery = ExactlyOnce(
+            bench.sink, Renewals(bench.sink, bench.renewed.append, hurried=lambda: False), hurried=lambda: False
+        )
         return False

@@ -571,5 +571,31 @@ def test_what_is_left_in_hand_is_read_again_after_a_fault() -> None:
         return score(inputs)
 
     expected = storm(broker, "payments", 60, broken=False)
-    broker.script("commit", None, None, Refuse(abortable()), None, Refuse(unknown()))
+    broker.script("commit", None, None, abortable(), None, unknown())
     turn_until_answered(Life(broker, Listener(broker), max_events=50, infer=slow), expected)
+
+
+def test_a_broker_that_is_away_is_waited_for_before_going_back() -> None:
+    """The committed offsets cannot be asked for: the loop waits, however long, and then goes on from them."""
+    broker = Cluster()
+    expected = fill(broker, 5)
+    broker.script("commit", None, abortable())
+    life = Life(broker, Listener(broker))
+    while broker.journal.count("commit") < 2:
+        life.service.turn()
+        if broker.journal.count("commit") == 1:
+            broker.script("rewind", *[retry() for _ in range(50)])
+    turn_until_answered(life, expected)
+    assert broker.clock() > 50 * LONGEST_PAUSE
+
+
+def test_a_service_that_waits_for_its_broker_can_be_stopped() -> None:
+    """SIGTERM while the committed offsets cannot be asked for: the loop ends."""
+    broker = Cluster()
+    fill(broker, 5)
+    broker.script("begin", abortable())
+    broker.script("rewind", *[retry() for _ in range(1000)])
+    stopping = iter([False] * 20)
+    life = Life(broker, Listener(broker), stopping=lambda: next(stopping, True))
+    assert life.service.run() == 0
+    assert broker.journal.count("rewind") > 10

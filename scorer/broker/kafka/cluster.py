@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # its types leave it out
 from confluent_kafka.cimpl import NewTopic
 
@@ -20,7 +20,7 @@ from scorer.broker.kafka.clients import (
     consumer_properties,
     error_callback,
 )
-from scorer.broker.kafka.positions import Counts, known, positions
+from scorer.broker.kafka.positions import Shape, Shapes, TopicWatch, known, positions, shape_of
 from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, OffsetLostError, TopicMissingError
 from scorer.records import Offsets, Partition
 
@@ -104,35 +104,48 @@ class Cluster:
             return None  # describing a topic needs a permission of its own, which writing to it does not
         return min(limits) - FRAMING
 
-    def establish(self, counts: Counts, start: str) -> Offsets:
+    def shapes(self, topics: Iterable[str]) -> dict[str, Shape]:
+        """Return the topics as they are now; raises BrokerError where they cannot be described."""
+        asked = self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT)
+        try:
+            return {topic: shape_of(future.result(REQUEST_TIMEOUT)) for topic, future in asked.items()}
+        except KafkaException as error:
+            raise BrokerError(f"topics {', '.join(asked)} cannot be described: {error.args[0].str()}") from error
+
+    def watch(self, shapes: Shapes, clock: Callable[[], float]) -> TopicWatch:
+        """Return what looks whether the topics are still these."""
+        return TopicWatch(self._admin, shapes, clock)
+
+    def establish(self, shapes: Shapes, start: str) -> Offsets:
         """Commit first offsets for topics of which the group has committed nothing, and for partitions added since.
 
-        `counts` gives each topic's number of partitions. This is the only place where `start` (earliest or latest)
-        counts, and only for whole topics; an added partition begins at its first record. From here on every partition
-        has a committed offset, and a missing one is an error. A group that has members takes no commit from outside:
-        the offsets are returned then, for whichever member gets the partition.
+        This is the only place where `start` (earliest or latest) counts, and only for whole topics; an added partition
+        begins at its first record. From here on every partition has a committed offset, and a missing one is an error.
+        A group that has members takes no commit from outside: the offsets are returned then, for whichever member gets
+        the partition. Raises OffsetLostError for a topic that was made again since.
         """
         left: Offsets = {}
-        for topic, count in counts.items():
-            left |= self._establish(topic, count, start)
+        for topic in shapes:
+            left |= self._establish(topic, shapes, start)
         return left
 
-    def refuse_blind_start(self, counts: Counts, decisions: Iterable[str]) -> None:
-        """Raise OffsetLostError if the group has committed nothing, and its decisions' topics hold records already.
+    def refuse_blind_start(self, shapes: Shapes, decisions: Mapping[str, str]) -> None:
+        """Raise OffsetLostError for a topic of which the group has committed nothing, though it has decisions already.
 
-        Either its committed offsets are gone, and beginning anywhere would lose or repeat decisions; or it is new,
-        and somebody must say so.
+        `decisions` maps each input to the topic that its decisions go to. Either the committed offsets are gone, and
+        beginning anywhere would lose or repeat decisions; or group or input are new, and somebody must say so.
         """
-        if any(known(self._committed(topic, count)) for topic, count in counts.items()):
-            return
         found = self.reach()
-        for topic in dict.fromkeys(decisions):
-            written = [self._watermarks(TopicPartition(topic, number)) for number in range(found[topic])]
-            if any(high > low for low, high in written):
+        for topic, shape in shapes.items():
+            written = decisions[topic]
+            ends = [self._watermarks(TopicPartition(written, number)) for number in range(found[written])]
+            nothing = not known(self._committed(topic, shape.partitions), shape)
+            if nothing and any(high > low for low, high in ends):
                 raise OffsetLostError(
-                    f"group {self._identity.group} has committed nothing, but {topic} holds decisions already. If its "
-                    "committed offsets are gone, set them (`kafka-consumer-groups.sh --reset-offsets`); if it is a new "
-                    "group, say where it begins: `start: earliest` or `start: latest`"
+                    f"group {self._identity.group} has committed nothing of {topic}, but {written} holds decisions "
+                    "already. If its committed offsets are gone, set them (`kafka-consumer-groups.sh "
+                    "--reset-offsets`); if the group or the topic is new, say where to begin: "
+                    "`start: earliest` or `start: latest`"
                 )
 
     def refuse_twin(self, pause: Callable[[float], Any]) -> None:
@@ -155,9 +168,9 @@ class Cluster:
         """Disconnect."""
         self._consumer.close()
 
-    def _establish(self, topic: str, count: int, start: str) -> Offsets:
-        committed = self._committed(topic, count)
-        seen = known(committed)
+    def _establish(self, topic: str, shapes: Shapes, start: str) -> Offsets:
+        committed = self._committed(topic, shapes[topic].partitions)
+        seen = known(committed, shapes[topic])
         fresh = [tp for tp in committed if tp.offset == OFFSET_INVALID and tp.partition >= seen]
         first: Offsets = {}
         for position in fresh:
@@ -165,7 +178,7 @@ class Cluster:
             first[Partition(topic, position.partition)] = high if start == "latest" and not seen else low
         try:
             if first:
-                commit = partial(self._consumer.commit, offsets=positions(first, {topic: count}), asynchronous=False)
+                commit = partial(self._consumer.commit, offsets=positions(first, shapes), asynchronous=False)
                 self._coordinated(commit)
         except KafkaException as error:
             if error.args[0].code() in {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION}:

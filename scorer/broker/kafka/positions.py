@@ -1,45 +1,106 @@
-"""Offsets as the client takes them. Each commit notes how many partitions its topic had.
+"""Offsets as the client takes them. Each commit notes the shape that its topic had: its id, and how many partitions.
 
 The note tells a partition that was added later, which begins at its start, from one whose committed offset is gone,
-which nobody may guess.
+which nobody may guess; and a topic from another that was made in its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, TopicPartition
+from confluent_kafka import OFFSET_INVALID, KafkaException, TopicCollection, TopicPartition
 
+from scorer.errors import OffsetLostError
 from scorer.records import Offsets
 
-Counts = Mapping[str, int]
-"""Per topic, how many partitions it had when the scorer started."""
-NOTE = "partitions="
+NOTE = re.compile(r"partitions=(\d{1,9}) topic=(\S+)")
+WATCH_SECONDS = 5.0
+"""Seconds between two looks at the topics' ids."""
 
 
-def positions(offsets: Offsets, counts: Counts) -> list[TopicPartition]:
-    """Return what a commit of `offsets` sends, with the note where the topic's count is known."""
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A topic as it is at one moment; `id` is the cluster's own, another for each topic of a name."""
+
+    partitions: int
+    id: str
+
+    @property
+    def note(self) -> str:
+        """Return what a commit notes."""
+        return f"partitions={self.partitions} topic={self.id}"
+
+
+Shapes = Mapping[str, Shape]
+"""The input topics' shapes when the scorer started, by name."""
+
+
+def positions(offsets: Offsets, shapes: Shapes) -> list[TopicPartition]:
+    """Return what a commit of `offsets` sends, with the note where the topic's shape is known."""
     return [
-        TopicPartition(topic, number, offset, f"{NOTE}{counts[topic]}")
-        if topic in counts
+        TopicPartition(topic, number, offset, shapes[topic].note)
+        if topic in shapes
         else TopicPartition(topic, number, offset)
         for (topic, number), offset in offsets.items()
     ]
 
 
-def known(committed: Sequence[TopicPartition]) -> int:
+def known(committed: Sequence[TopicPartition], shape: Shape) -> int:
     """Return how many partitions a topic had as its group last saw it; 0 where the group has committed nothing.
 
     `committed` are all partitions of one topic with the committed offset, or `OFFSET_INVALID`. Where no commit has a
-    note, as after a foreign tool's reset, all of them count as known.
+    note, as after a foreign tool's reset, all of them count as known. Raises OffsetLostError where the notes are those
+    of another topic.
     """
     settled = [position for position in committed if position.offset != OFFSET_INVALID]
-    noted = max((_noted(position.metadata) for position in settled), default=0)
-    if settled and not noted:
-        return len(committed)
-    return max([noted, *(position.partition + 1 for position in settled)])
+    notes = [note.groups() for position in settled if (note := NOTE.match(position.metadata or ""))]
+    for _, noted in notes:
+        refuse_another(settled[0].topic, noted.rstrip("\0"), shape.id)
+    if not notes:
+        return len(committed) if settled else 0
+    return max([*(int(count) for count, _ in notes), *(position.partition + 1 for position in settled)])
 
 
-def _noted(metadata: str | None) -> int:
-    count = (metadata or "").rstrip("\0").removeprefix(NOTE)
-    return int(count) if count.isdecimal() else 0
+def refuse_another(topic: str, was: str, found: str) -> None:
+    """Raise OffsetLostError if a topic's id is not the one it was."""
+    if was != found:
+        raise OffsetLostError(
+            f"topic {topic} was deleted and made again (its id was {was}, it is {found}): the committed offsets are "
+            "the old one's, and some of its records may have been passed over. Choose where to begin with "
+            "`kafka-consumer-groups.sh --reset-offsets`"
+        )
+
+
+def shape_of(description: Any) -> Shape:
+    """Return the shape that a client's `TopicDescription` tells."""
+    return Shape(len(description.partitions), str(description.topic_id))
+
+
+class TopicWatch:
+    """Looks now and then whether the topics are still the ones that the scorer started with; it never waits.
+
+    A consumer would read a topic that was made in another's place from the old one's position on.
+    """
+
+    def __init__(self, admin: Any, shapes: Shapes, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds that never go back."""
+        self._admin = admin
+        self._shapes = shapes
+        self._clock = clock
+        self._due = clock() + WATCH_SECONDS
+        self._asked: dict[str, Future[Any]] = {}
+
+    def __call__(self) -> None:
+        """Ask, or take the answer; raises OffsetLostError for a topic that was deleted and made again."""
+        answered = {topic: future for topic, future in self._asked.items() if future.done()}
+        for topic, future in answered.items():
+            del self._asked[topic]
+            if not isinstance(future.exception(), KafkaException):  # away, or gone: the consumer says so
+                refuse_another(topic, self._shapes[topic].id, shape_of(future.result()).id)
+        if not self._asked and self._clock() >= self._due:
+            self._due = self._clock() + WATCH_SECONDS
+            self._asked = self._admin.describe_topics(TopicCollection(list(self._shapes)))

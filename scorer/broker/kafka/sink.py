@@ -20,7 +20,7 @@ from scorer.broker.kafka.clients import (
     error_callback,
     producer_properties,
 )
-from scorer.broker.kafka.positions import Counts, positions
+from scorer.broker.kafka.positions import Shapes, positions
 from scorer.broker.kafka.verdict import fault_of
 from scorer.errors import BrokerError
 from scorer.records import Offsets, Outgoing
@@ -39,17 +39,17 @@ class KafkaSink:
         *,
         transactional: bool,
         hear: Callable[[Trouble], None],
-        counts: Counts = MappingProxyType({}),
+        shapes: Shapes = MappingProxyType({}),
     ) -> None:
         """Make the producer; in a transactional one, settle what an earlier life left open. May raise Fault.
 
-        `counts` says how many partitions the input topics have, for a note with every commit.
+        `shapes` are those of the input topics, for a note with every commit.
         """
         self._properties = producer_properties(properties, identity, transactional=transactional)
         self._slow = float(self._properties.get("socket.timeout.ms", SOCKET_TIMEOUT_MS)) / 1000
         self._transactional = transactional
         self._hear = hear
-        self._counts = counts
+        self._shapes = shapes
         self._troubles = 0
         self._undelivered: list[tuple[str, str]] = []
         self._suspect: str | None = None
@@ -116,7 +116,7 @@ class KafkaSink:
     def commit(self, offsets: Offsets, membership: Membership, timeout: float) -> None:
         """Put the offsets into the transaction and commit it."""
         with _faults():
-            self._producer.send_offsets_to_transaction(positions(offsets, self._counts), membership, timeout)
+            self._producer.send_offsets_to_transaction(positions(offsets, self._shapes), membership, timeout)
         self.resume(timeout)
 
     def resume(self, timeout: float) -> None:

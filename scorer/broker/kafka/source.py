@@ -8,11 +8,11 @@ from typing import cast
 
 from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from scorer.broker.contract import Change, Haul, Membership, Rebalance
+from scorer.broker.contract import Change, Fault, Haul, Membership, Rebalance, Verdict
 from scorer.broker.kafka.clients import Identity, Properties, Trouble, consumer_properties, error_callback
 from scorer.broker.kafka.messages import by_topic
-from scorer.broker.kafka.positions import Counts, positions
-from scorer.broker.kafka.verdict import AUTHORIZATION
+from scorer.broker.kafka.positions import Shapes, positions
+from scorer.broker.kafka.verdict import AUTHORIZATION, AWAY
 from scorer.errors import BrokerError, OffsetLostError, TopicMissingError
 from scorer.records import Offsets, Partition
 
@@ -47,15 +47,15 @@ class KafkaSource:
         *,
         hear: Callable[[Trouble], None],
         first: Offsets | None = None,
-        counts: Counts = MappingProxyType({}),
+        shapes: Shapes = MappingProxyType({}),
     ) -> None:
         """Subscribe; `first` says where partitions begin of which the group has committed nothing yet.
 
-        `counts` says how many partitions a topic has now: those that are added later begin at their start.
+        `shapes` tell how many partitions a topic has now: those that are added later begin at their start.
         """
         self._hear = hear
         self._first = dict(first or {})
-        self._counts = counts
+        self._shapes = shapes
         cooperative = "cooperative" in str(properties.get("partition.assignment.strategy", ""))
         self._incremental = cooperative or properties.get("group.protocol") == "consumer"
         self._group = identity.group
@@ -98,9 +98,9 @@ class KafkaSource:
     def commit(self, offsets: Offsets) -> bool:
         """Commit outside a transaction."""
         try:
-            self._consumer.commit(offsets=positions(offsets, self._counts), asynchronous=False)
+            self._consumer.commit(offsets=positions(offsets, self._shapes), asynchronous=False)
         except KafkaException as error:
-            if error.args[0].code() in STALE or error.args[0].retriable():
+            if error.args[0].code() in STALE | AWAY:
                 return False
             raise BrokerError(f"group {self._group}: offsets cannot be committed: {error.args[0].str()}") from error
         return True
@@ -113,8 +113,11 @@ class KafkaSource:
             for position in committed:
                 self._seek(position)
         except KafkaException as error:
+            code, said = error.args[0].code(), error.args[0].str()
+            if code in AWAY:
+                raise Fault(Verdict.RETRY, error.args[0].name(), said) from error
             raise BrokerError(
-                f"group {self._group}: cannot go back to the committed offsets: {error.args[0].str()}; start again"
+                f"group {self._group}: cannot go back to the committed offsets: {said}; start again"
             ) from error
         self._next = {Partition(tp.topic, tp.partition): tp.offset for tp in committed}
         return dict(self._next)
@@ -146,9 +149,9 @@ class KafkaSource:
             self._hear(Trouble("consumer", error.args[0].name(), error.args[0].str()))
             return
         for position in committed:
-            if position.offset < 0:
+            if position.error is None and position.offset < 0:
                 raise self._offset_lost(position.topic, position.partition, "it has no committed offset")
-            self._next.setdefault(Partition(position.topic, position.partition), position.offset)
+            self._next.setdefault(Partition(position.topic, position.partition), max(position.offset, 0))
 
     def _pause_held(self, gained: Sequence[Partition]) -> None:
         """Pause what is to be held, and resume what no longer is; the client's pause outlives a partition's stay."""
@@ -176,7 +179,8 @@ class KafkaSource:
 
     def _added(self, partition: Partition) -> bool:
         """Return whether a partition was added to its topic since the start."""
-        return partition.number >= self._counts.get(partition.topic, partition.number + 1)
+        shape = self._shapes.get(partition.topic)
+        return shape is not None and partition.number >= shape.partitions
 
     def _commit_first(self, gained: Sequence[Partition]) -> None:
         """Commit where this member has begun partitions for the group, which a member may do."""
@@ -186,9 +190,17 @@ class KafkaSource:
                 del self._first[partition]
 
     def _seek(self, position: TopicPartition) -> None:
+        if position.error is not None:
+            raise KafkaException(position.error)
         if position.offset < 0:
             raise self._offset_lost(position.topic, position.partition, "it has no committed offset")
-        self._consumer.seek(position)
+        try:
+            self._consumer.seek(position)
+        except KafkaException:
+            # A partition that failed to be fetched cannot be sought either: the gap is the better reason.
+            if self._consumer.get_watermark_offsets(position, COMMITTED_TIMEOUT)[0] > position.offset:
+                raise self._offset_lost(position.topic, position.partition, "its records are gone") from None
+            raise
 
     def _noting(self, change: Change) -> Callable[[Consumer, list[TopicPartition]], None]:
         def note(consumer: Consumer, assigned: list[TopicPartition]) -> None:
