@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from threading import Event
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -14,7 +15,7 @@ from confluent_kafka.cimpl import NewTopic
 from contract_worlds import KafkaWorld, gather, join, next_offsets
 
 from scorer.broker.contract import Fault, Verdict
-from scorer.broker.kafka import KafkaSink, KafkaSource
+from scorer.broker.kafka import KafkaSink, KafkaSource, patience
 from scorer.broker.kafka import sink as sink_module
 from scorer.errors import BrokerError, OffsetLostError
 from scorer.records import Outgoing
@@ -67,6 +68,28 @@ def test_a_renewal_that_failed_can_be_tried_again(world: KafkaWorld, monkeypatch
             sink.commit({}, source.membership(), 8.0)
             break
     assert len(world.read(world.decisions)) == 1
+
+
+def test_a_client_that_never_returns_is_replaced(world: KafkaWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Librdkafka may wait for ever for an answer that a broken connection took: a new producer goes on."""
+    monkeypatch.setattr(patience, "GRACE", 0.2)
+    source, sink = world.source(), world.sink()
+    join(source)
+    sink.begin()
+    sink.publish(decided(world, b"dropped"))
+    never = Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(sink_module, "partial", lambda *_: never.wait)
+        with pytest.raises(Fault) as caught:
+            sink.commit({}, source.membership(), 0.1)
+    assert (caught.value.verdict, caught.value.code) == (Verdict.RENEW, "_STUCK")
+    assert sink.suspect is None
+    sink.renew()
+    sink.begin()
+    sink.publish(decided(world, b"a"))
+    sink.commit(next_offsets(world, 0, 0), source.membership(), 8.0)
+    assert [value for _, value, _ in world.read(world.decisions)] == [b"a"]
+    never.set()
 
 
 def test_a_sink_whose_renewal_failed_can_be_closed(world: KafkaWorld, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ LOG.addFilter(lambda record: not record.getMessage().startswith("CONFWARN"))
 
 SESSION_TIMEOUT_MS = 10_000
 SOCKET_TIMEOUT_MS = 10_000
+RECONNECT_MS = 1_000
+"""Longest pause between two tries to connect: the client's 10 s would be added to every outage of a few seconds."""
 TRANSACTION_TIMEOUT_MS = 30_000
 
 
@@ -57,6 +59,7 @@ def consumer_properties(properties: Properties, identity: Identity) -> dict[str,
         "queued.max.messages.kbytes": 65_536,  # bounds what is read ahead, and so a batch's bytes
         "check.crcs": True,
         "socket.timeout.ms": SOCKET_TIMEOUT_MS,
+        "reconnect.backoff.max.ms": RECONNECT_MS,
     }
     if properties.get("group.protocol", "classic") == "classic":
         defaults["session.timeout.ms"] = SESSION_TIMEOUT_MS
@@ -79,6 +82,10 @@ def producer_properties(properties: Properties, identity: Identity, *, transacti
         "queue.buffering.max.messages": 200_000,  # more than the largest batch with its dead letters
         "message.timeout.ms": TRANSACTION_TIMEOUT_MS,
         "socket.timeout.ms": SOCKET_TIMEOUT_MS,
+        "reconnect.backoff.max.ms": RECONNECT_MS,
+        # After all brokers were gone at once, a re-bootstrap leaves the cached group coordinator dead, and the next
+        # `send_offsets_to_transaction` waits for ever (librdkafka #5511, #5456).
+        "metadata.recovery.strategy": "none",
     }
     owned: dict[str, Any] = {
         "client.id": identity.client_id,

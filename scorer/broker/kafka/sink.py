@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,7 @@ from scorer.broker.kafka.clients import (
     error_callback,
     producer_properties,
 )
+from scorer.broker.kafka.patience import Caller, CallStuckError
 from scorer.broker.kafka.positions import Shapes, positions
 from scorer.broker.kafka.verdict import fault_of
 from scorer.errors import BrokerError
@@ -116,17 +118,20 @@ class KafkaSink:
     def commit(self, offsets: Offsets, membership: Membership, timeout: float) -> None:
         """Put the offsets into the transaction and commit it."""
         with _faults():
-            self._producer.send_offsets_to_transaction(positions(offsets, self._shapes), membership, timeout)
+            sent = positions(offsets, self._shapes)
+            self._call(partial(self._producer.send_offsets_to_transaction, sent, membership, timeout), timeout)
         self.resume(timeout)
 
     def resume(self, timeout: float) -> None:
         """Commit, or ask again for the outcome of a commit."""
         started, troubles = time.monotonic(), self._troubles
         try:
-            self._producer.commit_transaction(timeout)
+            self._call(partial(self._producer.commit_transaction, timeout), timeout)
         except KafkaException as error:
             self._suspect = "the outcome of a commit was in doubt"
             raise fault_of(error.args[0]) from error
+        except CallStuckError as error:
+            raise _stuck(error) from error
         finally:
             if time.monotonic() - started > self._slow / 2:
                 self._suspect = "a commit was slow"
@@ -137,12 +142,13 @@ class KafkaSink:
     def abort(self, timeout: float) -> None:
         """Drop the open transaction; reports of the records dropped with it are no failures."""
         with _faults():
-            self._producer.abort_transaction(timeout)
+            self._call(partial(self._producer.abort_transaction, timeout), timeout)
         self._undelivered.clear()
 
     def renew(self) -> None:
         """Replace the producer; `init_transactions` of the new one settles the old one's transaction."""
         self._producer.purge()
+        self._call.close()
         self._producer = self._make()
         self._suspect = None
 
@@ -156,27 +162,37 @@ class KafkaSink:
         with suppress(KafkaException), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a fenced producer has nothing left to drop, and says so
             self._producer.close()
+        self._call.close()
 
     def _make(self) -> Producer:
-        self._undelivered.clear()
-        callbacks = {"error_cb": error_callback("producer", self._note), "on_delivery": self._report}
+        # Both are this producer's alone: one that was left behind may still report.
+        self._undelivered, self._call = [], Caller()
+        callbacks = {
+            "error_cb": error_callback("producer", self._note),
+            "on_delivery": partial(_report, self._undelivered),
+        }
         try:
             producer = Producer({**self._properties, **callbacks})
         except KafkaException as error:
             raise BrokerError(f"kafka: {error.args[0].str()}; see librdkafka's CONFIGURATION.md") from error
         if self._transactional:
             with _faults():
-                producer.init_transactions(INIT_TIMEOUT)
+                self._call(partial(producer.init_transactions, INIT_TIMEOUT), INIT_TIMEOUT)
         return producer
 
     def _note(self, trouble: Trouble) -> None:
         self._troubles += 1
         self._hear(trouble)
 
-    def _report(self, error: KafkaError | None, message: Any) -> None:
-        # Only errors come here (delivery.report.only.error), and nothing may be raised in a callback.
-        if error is not None:
-            self._undelivered.append((error.name(), f"{message.topic()}: {error.str()}"))
+
+def _report(undelivered: list[tuple[str, str]], error: KafkaError | None, message: Any) -> None:
+    # Only errors come here (delivery.report.only.error), and nothing may be raised in a callback.
+    if error is not None:
+        undelivered.append((error.name(), f"{message.topic()}: {error.str()}"))
+
+
+def _stuck(error: CallStuckError) -> Fault:
+    return Fault(Verdict.RENEW, "_STUCK", str(error))
 
 
 @contextmanager
@@ -194,5 +210,7 @@ def _faults(*, local: bool = False) -> Iterator[None]:
         if fault.verdict is Verdict.RETRY or (local and fault.verdict is Verdict.RENEW):
             fault.verdict = Verdict.ABORT
         raise fault from error
+    except CallStuckError as error:
+        raise _stuck(error) from error
     except BufferError as error:
         raise Fault(Verdict.ABORT, "_QUEUE_FULL", str(error)) from error
