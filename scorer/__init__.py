@@ -10,6 +10,7 @@ The map of the house. Imports go down only; who may import whom is a test.
     cli/          the commands, one file each
     demo/         the simulator, the training of the demo's models, and the show
     bundle/       the artefact: packed, verified, loaded
+    dlq/          dead letters: listed, shown, and redriven, each event once
     replay/       a past slice of a topic, scored again and compared with what was recorded
     service/      the loop: batches, offsets, delivery
     pipeline.py   rooms 1 to 5 joined: one pure function

@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"__main__"},
     {"cli"},
     {"demo"},
-    {"bundle", "replay", "service"},
+    {"bundle", "dlq", "replay", "service"},
     {"pipeline"},
     {"decode", "transform", "infer", "decide", "encode", "broker", "telemetry", "thresholds"},
     {"records", "config"},

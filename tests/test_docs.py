@@ -58,7 +58,7 @@ def test_example_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "scorer/DESIGN.md", "deploy/README.md", "docs/bundles.md"]
+    "name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "scorer/DESIGN.md", "deploy/README.md", "docs/bundles.md", "docs/dead-letters.md"]
 )
 def test_links_lead_somewhere(name: str) -> None:
     """Every relative link in the documentation points to a file that exists."""
@@ -67,7 +67,7 @@ def test_links_lead_somewhere(name: str) -> None:
         assert (page.parent / target).exists(), f"{name}: {target}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/bundles.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/bundles.md", "docs/dead-letters.md"])
 def test_commands_exist(name: str) -> None:
     """Every `make` target and `scorer` command that the documentation names exists."""
     page = (ROOT / name).read_text()

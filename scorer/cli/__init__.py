@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from scorer.cli import check, demo, diff, kafka, pack, replay, run, show
+from scorer.cli import check, demo, diff, dlq, kafka, pack, replay, run, show
 from scorer.errors import ScorerError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("check")(check.check)
 app.command("show")(show.show)
 app.command("diff")(diff.diff)
 app.add_typer(demo.app, name="demo")
+app.add_typer(dlq.app, name="dlq")
 app.command("kafka")(kafka.kafka)
 
 

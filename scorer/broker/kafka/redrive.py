@@ -9,7 +9,7 @@ from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]  
 from confluent_kafka.cimpl import NewTopic
 
 from scorer.broker.kafka.cluster import REQUEST_TIMEOUT, Cluster
-from scorer.broker.kafka.sink import KafkaSink, _faults
+from scorer.broker.kafka.sink import KafkaSink, as_faults
 from scorer.errors import BrokerError, TopicMissingError
 from scorer.records import Letter
 
@@ -22,7 +22,7 @@ class RedriveSink(KafkaSink):
 
     def send(self, topic: str, partition: int | None, letter: Letter) -> None:
         """Queue a record; without a partition its key chooses, and a time of 0 is the present one."""
-        with _faults(local=True):
+        with as_faults(local=True):
             self._producer.produce(
                 topic,
                 value=letter.value,

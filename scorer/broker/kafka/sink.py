@@ -69,7 +69,7 @@ class KafkaSink:
 
     def begin(self) -> None:
         """Open a transaction."""
-        with _faults():
+        with as_faults():
             self._producer.begin_transaction()
 
     def publish(self, outgoing: Outgoing) -> None:
@@ -83,7 +83,7 @@ class KafkaSink:
             dead = first.code() == KafkaError._FATAL and not self._transactional
             verdict = Verdict.RENEW if dead else Verdict.ABORT
             raise Fault(verdict, first.name(), f"{outgoing.decisions_topic}: {first.str()}")
-        with _faults(local=True):
+        with as_faults(local=True):
             for letter in outgoing.dead_letters:
                 self._producer.produce(
                     outgoing.dead_letters_topic,
@@ -107,7 +107,7 @@ class KafkaSink:
 
     def _flushed(self, timeout: float) -> int:
         """Return how many records are left; a fatal error on the way comes wrapped, since two callbacks meet."""
-        with _faults():
+        with as_faults():
             try:
                 return self._producer.flush(timeout)
             except SystemError as error:
@@ -117,7 +117,7 @@ class KafkaSink:
 
     def commit(self, offsets: Offsets, membership: Membership, timeout: float) -> None:
         """Put the offsets into the transaction and commit it."""
-        with _faults():
+        with as_faults():
             sent = positions(offsets, self._shapes)
             self._call(partial(self._producer.send_offsets_to_transaction, sent, membership, timeout), timeout)
         self.resume(timeout)
@@ -141,7 +141,7 @@ class KafkaSink:
 
     def abort(self, timeout: float) -> None:
         """Drop the open transaction; reports of the records dropped with it are no failures."""
-        with _faults():
+        with as_faults():
             self._call(partial(self._producer.abort_transaction, timeout), timeout)
         self._undelivered.clear()
 
@@ -176,7 +176,7 @@ class KafkaSink:
         except KafkaException as error:
             raise BrokerError(f"kafka: {error.args[0].str()}; see librdkafka's CONFIGURATION.md") from error
         if self._transactional:
-            with _faults():
+            with as_faults():
                 self._call(partial(producer.init_transactions, INIT_TIMEOUT), INIT_TIMEOUT)
         return producer
 
@@ -196,7 +196,7 @@ def _stuck(error: CallStuckError) -> Fault:
 
 
 @contextmanager
-def _faults(*, local: bool = False) -> Iterator[None]:
+def as_faults(*, local: bool = False) -> Iterator[None]:
     """Translate errors of calls whose outcome is certain: what could be retried is aborted, which is as safe.
 
     A `local` error, such as a record that is too large, says nothing of the transaction: unless it is fatal, the
