@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -21,20 +22,14 @@ from scorer.broker.kafka.clients import (
     error_callback,
 )
 from scorer.broker.kafka.positions import Shape, Shapes, TopicWatch, known, positions, shape_of
+from scorer.broker.kafka.verdict import AWAY
 from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, OffsetLostError, TopicMissingError
 from scorer.records import Offsets, Partition
 
 REACH_TIMEOUT = 10.0
 """Seconds to wait for the first answer of a broker."""
-COORDINATOR_PAUSE = 0.5
+PAUSE = 0.5
 Answer = TypeVar("Answer")
-COORDINATING = frozenset(
-    {
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-    }
-)
 FRAMING = 512
 """Bytes of a batch around its records, at most: what a broker counts and the client's own limit does not."""
 REQUEST_TIMEOUT = 30.0
@@ -106,11 +101,16 @@ class Cluster:
 
     def shapes(self, topics: Iterable[str]) -> dict[str, Shape]:
         """Return the topics as they are now; raises BrokerError where they cannot be described."""
-        asked = self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT)
-        try:
+        names = list(topics)
+
+        def ask() -> dict[str, Shape]:
+            asked = self._admin.describe_topics(TopicCollection(names), request_timeout=REQUEST_TIMEOUT)
             return {topic: shape_of(future.result(REQUEST_TIMEOUT)) for topic, future in asked.items()}
+
+        try:
+            return self._answered(ask)
         except KafkaException as error:
-            raise BrokerError(f"topics {', '.join(asked)} cannot be described: {error.args[0].str()}") from error
+            raise BrokerError(f"topics {', '.join(names)} cannot be described: {error.args[0].str()}") from error
 
     def watch(self, shapes: Shapes, clock: Callable[[], float]) -> TopicWatch:
         """Return what looks whether the topics are still these."""
@@ -179,7 +179,7 @@ class Cluster:
         try:
             if first:
                 commit = partial(self._consumer.commit, offsets=positions(first, shapes), asynchronous=False)
-                self._coordinated(commit)
+                self._answered(commit)
         except KafkaException as error:
             if error.args[0].code() in {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION}:
                 return first
@@ -189,23 +189,27 @@ class Cluster:
     def _committed(self, topic: str, count: int) -> list[TopicPartition]:
         asked = [TopicPartition(topic, number) for number in range(count)]
         try:
-            return self._coordinated(partial(self._consumer.committed, asked, REQUEST_TIMEOUT))
+            return self._answered(partial(self._consumer.committed, asked, REQUEST_TIMEOUT))
         except KafkaException as error:
             raise self._unknown_start(topic, error) from error
 
     def _watermarks(self, position: TopicPartition) -> tuple[int, int]:
         try:
-            return self._consumer.get_watermark_offsets(position, REQUEST_TIMEOUT)
+            return self._answered(partial(self._consumer.get_watermark_offsets, position, REQUEST_TIMEOUT))
         except KafkaException as error:
             raise self._unknown_start(position.topic, error) from error
 
     def _unknown_start(self, topic: str, error: KafkaException) -> BrokerError:
-        name = self._identity.group
-        return BrokerError(f"{topic}, group {name}: first offsets cannot be settled: {error.args[0].str()}")
+        name, said = self._identity.group, error.args[0].str()
+        if error.args[0].code() in AWAY:
+            return BrokerUnreachableError(
+                f"{topic}, group {name}: where it begins cannot be asked: {said}"
+            )
+        return BrokerError(f"{topic}, group {name}: first offsets cannot be settled: {said}")
 
     def _twin(self) -> str | None:
         try:
-            group = self._coordinated(self._described)
+            group = self._answered(self._described)
         except KafkaException as error:
             if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                 return None
@@ -217,16 +221,16 @@ class Cluster:
         name = self._identity.group
         return self._admin.describe_consumer_groups([name], request_timeout=REQUEST_TIMEOUT)[name].result()
 
-    def _coordinated(self, ask: Callable[[], Answer]) -> Answer:
-        """Ask again while the group has no coordinator: a new cluster makes one for the first who asks."""
-        for _ in range(int(REQUEST_TIMEOUT / COORDINATOR_PAUSE)):
+    def _answered(self, ask: Callable[[], Answer]) -> Answer:
+        """Ask again while brokers find themselves: a new cluster makes a coordinator for the first who asks."""
+        deadline = time.monotonic() + REQUEST_TIMEOUT
+        while True:
             try:
                 return ask()
             except KafkaException as error:
-                if error.args[0].code() not in COORDINATING:
+                if error.args[0].code() not in AWAY or time.monotonic() > deadline:
                     raise
-            self._admin.poll(COORDINATOR_PAUSE)
-        return ask()
+            self._admin.poll(PAUSE)
 
     def _wait_for(self, topic: str) -> int:
         """Return a new topic's number of partitions, once every broker's metadata show it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -23,10 +23,12 @@ from scorer.broker.kafka.clients import (
 )
 from scorer.broker.kafka.patience import Caller, CallStuckError
 from scorer.broker.kafka.positions import Shapes, positions
-from scorer.broker.kafka.verdict import fault_of
+from scorer.broker.kafka.verdict import AUTHORIZATION, fault_of
 from scorer.errors import BrokerError
 from scorer.records import Offsets, Outgoing
 
+Undelivered: TypeAlias = tuple[KafkaError, str]
+"""Why a record was not delivered, and its topic."""
 INIT_TIMEOUT = 30.0
 """Seconds for a new producer to settle its predecessor's transaction."""
 
@@ -53,7 +55,7 @@ class KafkaSink:
         self._hear = hear
         self._shapes = shapes
         self._troubles = 0
-        self._undelivered: list[tuple[str, str]] = []
+        self._undelivered: list[Undelivered] = []
         self._suspect: str | None = None
         self._producer = self._make()
 
@@ -81,8 +83,7 @@ class KafkaSink:
             first = next(message["_error"] for message in messages if "_error" in message)
             # Without a transaction there is nothing to abort, and a fatal producer would stay fatal.
             dead = first.code() == KafkaError._FATAL and not self._transactional
-            verdict = Verdict.RENEW if dead else Verdict.ABORT
-            raise Fault(verdict, first.name(), f"{outgoing.decisions_topic}: {first.str()}")
+            raise _refused(first, outgoing.decisions_topic, Verdict.RENEW if dead else Verdict.ABORT)
         with as_faults(local=True):
             for letter in outgoing.dead_letters:
                 self._producer.produce(
@@ -98,12 +99,13 @@ class KafkaSink:
         left = self._flushed(timeout)
         if not left and not self._undelivered:
             return
-        unacknowledged = ("unacknowledged", f"{left} records after {timeout:g} s")
-        code, why = self._undelivered[0] if self._undelivered else unacknowledged
+        fault = Fault(Verdict.ABORT, "unacknowledged", f"{left} records after {timeout:g} s")
+        if self._undelivered:
+            fault = _refused(*self._undelivered[0], Verdict.ABORT)
         self._producer.purge()
         self._flushed(1.0)
         self._undelivered.clear()
-        raise Fault(Verdict.ABORT, code, why)
+        raise fault
 
     def _flushed(self, timeout: float) -> int:
         """Return how many records are left; a fatal error on the way comes wrapped, since two callbacks meet."""
@@ -117,9 +119,12 @@ class KafkaSink:
 
     def commit(self, offsets: Offsets, membership: Membership, timeout: float) -> None:
         """Put the offsets into the transaction and commit it."""
-        with as_faults():
-            sent = positions(offsets, self._shapes)
-            self._call(partial(self._producer.send_offsets_to_transaction, sent, membership, timeout), timeout)
+        sent = positions(offsets, self._shapes)
+        try:
+            with as_faults():
+                self._call(partial(self._producer.send_offsets_to_transaction, sent, membership, timeout), timeout)
+        except Fault as fault:
+            raise self._cause(fault) from fault
         self.resume(timeout)
 
     def resume(self, timeout: float) -> None:
@@ -164,6 +169,14 @@ class KafkaSink:
             self._producer.close()
         self._call.close()
 
+    def _cause(self, fault: Fault) -> Fault:
+        """Return the first reason: after a record was refused, the client says `_STATE` of its next call."""
+        with suppress(KafkaException):
+            self._producer.poll(0)
+        if fault.code != "_STATE" or not self._undelivered:
+            return fault
+        return _refused(*self._undelivered[0], fault.verdict)
+
     def _make(self) -> Producer:
         # Both are this producer's alone: one that was left behind may still report.
         self._undelivered, self._call = [], Caller()
@@ -185,10 +198,15 @@ class KafkaSink:
         self._hear(trouble)
 
 
-def _report(undelivered: list[tuple[str, str]], error: KafkaError | None, message: Any) -> None:
+def _report(undelivered: list[Undelivered], error: KafkaError | None, message: Any) -> None:
     # Only errors come here (delivery.report.only.error), and nothing may be raised in a callback.
     if error is not None:
-        undelivered.append((error.name(), f"{message.topic()}: {error.str()}"))
+        undelivered.append((error, message.topic()))
+
+
+def _refused(error: KafkaError, topic: str, verdict: Verdict) -> Fault:
+    """Return the fault of a refused record; a missing permission is for an operator, whichever call it disturbed."""
+    return Fault(Verdict.STOP if error.code() in AUTHORIZATION else verdict, error.name(), f"{topic}: {error.str()}")
 
 
 def _stuck(error: CallStuckError) -> Fault:

@@ -29,10 +29,12 @@ AWAY = frozenset(
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.UNSTABLE_OFFSET_COMMIT,
     }
 )
-"""What a consumer's question ends with while its broker is away, or has yet to settle a transaction."""
+"""What a question ends with while its broker is away or finds itself again, or has yet to settle a transaction."""
 
 
 def verdict_of(error: KafkaError) -> Verdict:
