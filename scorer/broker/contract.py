@@ -101,6 +101,9 @@ class Source(Protocol):
         BrokerError for what waiting does not mend.
         """
 
+    def stuck(self) -> dict[Partition, int]:
+        """Return the partitions that cannot be read on, each with the offset that fails again and again."""
+
     def lag(self) -> dict[Partition, int]:
         """Return for each assigned partition how many records lie behind the last one handed out, where known."""
 

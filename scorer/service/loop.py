@@ -12,7 +12,7 @@ import numpy as np
 from scorer.broker.contract import Change, Fault, Haul, Source, Verdict
 from scorer.errors import BrokerError, Stage
 from scorer.pipeline import Clock, Lane, Outcome, process
-from scorer.records import Offsets, Records
+from scorer.records import Offsets, Partition, Records
 from scorer.service.batcher import Batch, Batcher
 from scorer.service.breaker import Breakers
 from scorer.service.delivery import Delivery
@@ -26,12 +26,13 @@ from scorer.telemetry.facts import (
     LagMeasured,
     PartitionsAssigned,
     PartitionsRevoked,
+    PartitionsStuck,
     TopicResumed,
     TopicStopped,
 )
 
-LAG_EVERY = 1.0
-"""Seconds between two looks at the lag."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the lag, and at what else may have changed around."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds to wait after a batch that did not go through; doubled each time in a row."""
 
@@ -79,7 +80,8 @@ class Service:
         self._watch = watch
         self._clocks = clocks or Clocks()
         self._ledger = Ledger()
-        self._lag_due = 0.0
+        self._look_due = 0.0
+        self._stuck: dict[Partition, int] = {}
         self._wait = FIRST_PAUSE
         self.settled = 0
 
@@ -107,11 +109,18 @@ class Service:
             self._batcher.add(haul.records, now)
             if self._batcher.due(now):
                 self._settle(self._batcher.take())
-        if now >= self._lag_due:
-            self._lag_due = now + LAG_EVERY
-            self._watch()
-            self._delivery.serve()
-            self._telemetry.tell(LagMeasured(self._source.lag()))
+        if now >= self._look_due:
+            self._look_due = now + LOOK_EVERY
+            self._look_around()
+
+    def _look_around(self) -> None:
+        self._watch()
+        self._delivery.serve()
+        self._telemetry.tell(LagMeasured(self._source.lag()))
+        stuck = self._source.stuck()
+        if stuck != self._stuck:
+            self._stuck = stuck
+            self._telemetry.tell(PartitionsStuck(stuck))
 
     def _rebalanced(self, haul: Haul) -> None:
         """No batch spans a rebalance: what is in hand may belong to somebody else now, and is read again."""

@@ -66,6 +66,12 @@ SCORE: Final = Metric("scorer_score", Kind.HISTOGRAM, ("topic",), "Scores of dec
 CONSUMER_LAG: Final = Metric(
     "scorer_consumer_lag", Kind.GAUGE, ("topic", "partition"), "Events still to be read from an assigned partition."
 )
+PARTITION_STUCK: Final = Metric(
+    "scorer_partition_stuck",
+    Kind.GAUGE,
+    ("topic", "partition"),
+    "1 while an assigned partition cannot be read on, since the same offset fails again and again, else 0.",
+)
 ASSIGNED_PARTITIONS: Final = Metric(
     "scorer_assigned_partitions", Kind.GAUGE, (), "Partitions that this scorer holds now."
 )
@@ -111,6 +117,7 @@ METRICS: Final = (
     EVENT_AGE,
     SCORE,
     CONSUMER_LAG,
+    PARTITION_STUCK,
     ASSIGNED_PARTITIONS,
     REBALANCES,
     BATCHES_ABORTED,

@@ -144,6 +144,13 @@ class LagMeasured:
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionsStuck:
+    """These partitions, and no others, cannot be read on from these offsets; told when that changes."""
+
+    offsets: Mapping[Partition, int]
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerTrouble:
     """A Kafka client reported an error that it goes on from; `code` is the client library's name of it."""
 
@@ -178,6 +185,7 @@ Fact: TypeAlias = (
     | TopicResumed
     | ProducerRenewed
     | LagMeasured
+    | PartitionsStuck
     | BrokerTrouble
     | ServiceStopping
     | ServiceStopped

@@ -29,6 +29,7 @@ from scorer.telemetry.facts import (
     Fact,
     LagMeasured,
     PartitionsRevoked,
+    PartitionsStuck,
     ProducerRenewed,
     ServiceStopped,
     TopicResumed,
@@ -198,6 +199,8 @@ def _level(fact: Fact) -> str:
             return "warning"
         case TopicStopped():
             return "error"
+        case PartitionsStuck(offsets=offsets):
+            return "error" if offsets else "info"
         case _:
             return "info"
 

@@ -39,6 +39,7 @@ from scorer.telemetry.facts import (
     LagMeasured,
     PartitionsAssigned,
     PartitionsRevoked,
+    PartitionsStuck,
     ProducerRenewed,
     RenewReason,
     ServiceStarted,
@@ -154,6 +155,8 @@ class Metrics:
             case LagMeasured(lag=lag):
                 # What a revoked partition was measured at is nobody's lag any more.
                 numbers[c.CONSUMER_LAG] = {(p.topic, str(p.number)): n for p, n in lag.items() if p in self._held}
+            case PartitionsStuck(offsets=offsets):
+                numbers[c.PARTITION_STUCK] = {(p.topic, str(p.number)): float(p in offsets) for p in self._held}
             case BatchAborted() | ProducerRenewed() | BrokerTrouble():
                 metric, label = _COUNTED[type(fact)]
                 numbers[metric][(label(fact),)] += 1
@@ -218,6 +221,8 @@ class Metrics:
         names = {(p.topic, str(p.number)) for p in partitions}
         lags = self._numbers[c.CONSUMER_LAG]
         self._numbers[c.CONSUMER_LAG] = {labels: lag for labels, lag in lags.items() if labels in names}
+        stuck = self._numbers[c.PARTITION_STUCK]
+        self._numbers[c.PARTITION_STUCK] = {labels: stuck.get(labels, 0.0) for labels in names}
 
 
 def _number_family(metric: Metric, cells: dict[Labels, float]) -> Family:

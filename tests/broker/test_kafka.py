@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from threading import Event
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from contract_worlds import KafkaWorld, gather, join, next_offsets
@@ -18,7 +19,7 @@ from scorer.broker.contract import Fault, Verdict
 from scorer.broker.kafka import KafkaSink, KafkaSource, patience
 from scorer.broker.kafka import sink as sink_module
 from scorer.errors import BrokerError, OffsetLostError
-from scorer.records import Outgoing
+from scorer.records import Outgoing, Partition
 
 
 @pytest.fixture
@@ -190,6 +191,30 @@ def test_a_lost_offset_is_told_with_the_command_that_chooses_one(world: KafkaWor
     text = str(caught.value)
     assert f"--reset-offsets --group {world.group} --topic {world.input}:0" in text
     assert "records 2 to 2 exist, 0 is committed" in text
+
+
+def test_a_batch_that_cannot_be_read_parks_its_partition(world: KafkaWorld) -> None:
+    """A decompression bomb stops its own partition only, and is named with its offset until it is skipped."""
+    properties = {**world.properties, "receive.message.max.bytes": 2_000_000, "fetch.message.max.bytes": 100_000}
+    properties |= {"fetch.max.bytes": 1_000_000, "message.max.bytes": 1_000_000}
+    world.produce(b"before")
+    bomb = {"compression.type": "zstd", "message.max.bytes": 40_000_000}
+    producer = Producer({"bootstrap.servers": world.properties["bootstrap.servers"], **bomb})
+    producer.produce(world.input, bytes(30_000_000), partition=0)
+    assert producer.flush(30) == 0
+    world.produce(b"beside", partition=1)
+    source = KafkaSource(properties, world.identity(), [world.input], hear=world.heard.append)
+    try:
+        found: list[bytes | None] = []
+        deadline = time.monotonic() + 40.0
+        while not source.stuck():
+            assert time.monotonic() < deadline, world.heard
+            found += [value for part in source.poll(10, 0.1).records for value in part.values]
+        assert set(found) == {b"before", b"beside"}
+        assert source.stuck() == {Partition(world.input, 0): 1}
+        assert {trouble.code for trouble in world.heard} == {"_BAD_COMPRESSION"}
+    finally:
+        source.close()
 
 
 @pytest.mark.parametrize("transactional", [True, False])

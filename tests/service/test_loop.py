@@ -18,7 +18,7 @@ from scorer.broker.memory import Again, AnswerLost, Before, MemoryBroker, Refuse
 from scorer.errors import BrokerError, FencedError, ModelFailedError, OffsetLostError, Reason, Stage
 from scorer.records import Inputs, Partition, Rejection, Scores
 from scorer.service.breaker import ENOUGH
-from scorer.service.loop import FIRST_PAUSE, LAG_EVERY, LONGEST_PAUSE
+from scorer.service.loop import FIRST_PAUSE, LONGEST_PAUSE, LOOK_EVERY
 from scorer.telemetry.facts import (
     AbortReason,
     BatchAborted,
@@ -331,7 +331,7 @@ def test_lag_is_measured_now_and_then() -> None:
     fill(broker, 3)
     listener = Listener(broker)
     life = Life(broker, listener)
-    while broker.clock.now < 10 * LAG_EVERY:
+    while broker.clock.now < 10 * LOOK_EVERY:
         life.service.turn()
     measured = listener.told(LagMeasured)
     assert 9 <= len(measured) <= 11

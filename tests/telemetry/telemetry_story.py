@@ -57,6 +57,7 @@ def one_of_each() -> list[f.Fact]:
         f.PartitionsAssigned(FIRST),
         settled([0.1, 0.95], dead={Reason.MALFORMED: 1}),
         f.LagMeasured(dict.fromkeys(FIRST, 5)),
+        f.PartitionsStuck({FIRST[0]: 17}),
         f.BatchAborted(f.AbortReason.FAULT, 512),
         f.TopicStopped("payments", 0.5, 0.2, {Reason.MALFORMED: 256}),
         f.TopicResumed("payments"),

@@ -69,6 +69,7 @@ def test_every_fact_of_the_life_has_its_line(tape: Tape) -> None:
         "service_started",
         "bundle_loaded",
         "partitions_assigned",
+        "partitions_stuck",
         "batch_aborted",
         "topic_stopped",
         "topic_resumed",
@@ -92,6 +93,8 @@ def test_every_fact_of_the_life_has_its_line(tape: Tape) -> None:
         (f.PartitionsRevoked((), lost=False), "info"),
         (f.ProducerRenewed(f.RenewReason.FATAL), "warning"),
         (f.TopicStopped("payments", 0.5, 0.2, {}), "error"),
+        (f.PartitionsStuck({Partition("payments", 0): 17}), "error"),
+        (f.PartitionsStuck({}), "info"),
     ],
 )
 def test_levels(tape: Tape, fact: f.Fact, level: str) -> None:

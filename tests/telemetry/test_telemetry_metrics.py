@@ -184,6 +184,24 @@ def test_a_stopped_topic_shows_until_it_goes_on() -> None:
     assert seen == [0, 1, 1, 0]
 
 
+def test_a_stuck_partition_shows_while_it_is_stuck() -> None:
+    """Each assigned partition has a sample: 1 for those that are stuck now, 0 for the others."""
+    stuck = f.PartitionsStuck({FIRST[0]: 17})
+    story = [
+        loaded(),
+        f.PartitionsAssigned(FIRST),
+        stuck,
+        f.PartitionsStuck({}),
+        stuck,
+        f.PartitionsRevoked(FIRST, lost=False),
+    ]
+    seen = [
+        [value(told(*story[:n]), "scorer_partition_stuck", topic="payments", partition=number) for number in "01"]
+        for n in range(2, len(story) + 1)
+    ]
+    assert seen == [[0, 0], [1, 0], [0, 0], [1, 0], [None, None]]
+
+
 def test_label_sets_are_open_at_zero_from_the_start() -> None:
     """Before the first event every band, reason, stage and client of the enums exists, at zero, and nothing else."""
     metrics = told(loaded())

@@ -202,9 +202,7 @@ class Cluster:
     def _unknown_start(self, topic: str, error: KafkaException) -> BrokerError:
         name, said = self._identity.group, error.args[0].str()
         if error.args[0].code() in AWAY:
-            return BrokerUnreachableError(
-                f"{topic}, group {name}: where it begins cannot be asked: {said}"
-            )
+            return BrokerUnreachableError(f"{topic}, group {name}: where it begins cannot be asked: {said}")
         return BrokerError(f"{topic}, group {name}: first offsets cannot be settled: {said}")
 
     def _twin(self) -> str | None:

@@ -29,6 +29,8 @@ STALE = frozenset(
     }
 )
 """A commit refused because the group has moved on."""
+STUCK_AFTER = 10
+"""Errors of one partition in a row, at one offset, after which it counts as stuck: the client tries twice a second."""
 OFFSET_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._NO_OFFSET, KafkaError.OFFSET_OUT_OF_RANGE})
 TOPIC_GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
@@ -63,6 +65,7 @@ class KafkaSource:
         self._next: Offsets = {}
         self._held: frozenset[str] = frozenset()
         self._paused: set[Partition] = set()
+        self._failing: dict[Partition, tuple[int, int]] = {}
         self._consumer = Consumer(
             {**consumer_properties(properties, identity), "error_cb": error_callback("consumer", hear)}
         )
@@ -83,6 +86,8 @@ class KafkaSource:
         records = by_topic(messages)
         for batch in records:
             self._next.update(batch.next_offsets())
+        if self._failing:
+            self._failing = {p: what for p, what in self._failing.items() if self._next.get(p, 0) <= what[0]}
         return Haul(records, rebalances)
 
     def hold(self, topics: frozenset[str]) -> None:
@@ -121,6 +126,10 @@ class KafkaSource:
             ) from error
         self._next = {Partition(tp.topic, tp.partition): tp.offset for tp in committed}
         return dict(self._next)
+
+    def stuck(self) -> dict[Partition, int]:
+        """Return the partitions at which one offset fails again and again: a batch that cannot be decompressed."""
+        return {partition: offset for partition, (offset, times) in self._failing.items() if times >= STUCK_AFTER}
 
     def lag(self) -> dict[Partition, int]:
         """Return high watermark - next offset, from what the last fetch said."""
@@ -211,6 +220,7 @@ class KafkaSource:
             if change is not Change.ASSIGNED:
                 for partition in partitions:
                     self._next.pop(partition, None)
+                    self._failing.pop(partition, None)
             self._rebalances.append(Rebalance(change, partitions))
 
         return note
@@ -228,6 +238,10 @@ class KafkaSource:
         if error.fatal() or error.code() == KafkaError._FATAL or error.code() in AUTHORIZATION:
             raise BrokerError(f"topic {topic}, group {self._group}: {error.name()}: {error.str()}")
         self._hear(Trouble("consumer", error.name(), error.str()))
+        offset = message.offset()
+        if partition is not None and partition >= 0 and offset is not None and offset >= 0:
+            at, times = self._failing.get(Partition(topic, partition), (offset, 0))
+            self._failing[Partition(topic, partition)] = (offset, times + 1 if at == offset else 1)
         return False
 
     def _offset_lost(self, topic: str, partition: int, said: str) -> OffsetLostError:

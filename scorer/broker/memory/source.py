@@ -74,6 +74,10 @@ class MemorySource:
             self._next = {partition: self._committed(partition) for partition in self._assigned}
             return dict(self._next)
 
+    def stuck(self) -> dict[Partition, int]:
+        """Return none: what is in memory can be read."""
+        return {}
+
     def lag(self) -> dict[Partition, int]:
         """Return the log's end - next offset."""
         return {each: len(self._broker.logs[each].entries) - position for each, position in self._next.items()}
