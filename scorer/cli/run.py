@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from scorer.broker.contract import Sink, Source
+    from scorer.broker.contract import Fault, Sink, Source
     from scorer.broker.kafka import Identity, Trouble
     from scorer.broker.kafka.clients import Properties
     from scorer.broker.kafka.positions import Shapes
@@ -245,10 +245,11 @@ def _sink(
 def _delivery(settings: Settings, sink: Sink, source: Source, telemetry: Telemetry, stopping: Event) -> Delivery:
     from scorer.config import Delivery as Mode
     from scorer.service.delivery import AtLeastOnce, ExactlyOnce, Renewals
-    from scorer.telemetry.facts import ProducerRenewed
+    from scorer.telemetry.facts import BrokerTrouble, Client, ProducerRenewed
 
-    def hurried() -> bool:
+    def hurried(fault: Fault) -> bool:
         telemetry.beat()  # waiting for a broker is not being dead: a restart would not help
+        telemetry.tell(BrokerTrouble(Client.PRODUCER, fault.code, str(fault)))
         return stopping.is_set()
 
     renewals = Renewals(sink, lambda reason: telemetry.tell(ProducerRenewed(reason)), hurried=hurried)

@@ -39,8 +39,8 @@ class Delivery(Protocol):
 class Renewals:
     """Replaces the producer, and counts what went wrong in a row; `hear` is told of each renewal and why."""
 
-    def __init__(self, sink: Sink, hear: Callable[[RenewReason], None], *, hurried: Callable[[], bool]) -> None:
-        """`hurried` says that the service must stop: a broker that is away is then waited for no longer."""
+    def __init__(self, sink: Sink, hear: Callable[[RenewReason], None], *, hurried: Callable[[Fault], bool]) -> None:
+        """`hurried` is told what is waited for, and says whether the service must stop."""
         self._sink = sink
         self._hear = hear
         self._hurried = hurried
@@ -89,7 +89,7 @@ class Renewals:
                     raise BrokerError(str(fault)) from fault
                 if fault.verdict is Verdict.RENEW:
                     return fault
-                if not self._hurried():
+                if not self._hurried(fault):
                     continue
             return None
 
@@ -97,8 +97,8 @@ class Renewals:
 class ExactlyOnce:
     """Decisions, dead letters and offsets in one transaction."""
 
-    def __init__(self, sink: Sink, renewals: Renewals, *, hurried: Callable[[], bool]) -> None:
-        """`hurried` says that the service must stop: an open commit is then left to the next producer."""
+    def __init__(self, sink: Sink, renewals: Renewals, *, hurried: Callable[[Fault], bool]) -> None:
+        """`hurried` is told what is waited for; an open commit is left to the next producer where it says so."""
         self._sink = sink
         self._renewals = renewals
         self._hurried = hurried
@@ -126,7 +126,7 @@ class ExactlyOnce:
     def _recover(self, fault: Fault) -> bool | None:
         """Do what the fault asks for, and return what became of the batch."""
         while fault.verdict is Verdict.RETRY:
-            if self._hurried():
+            if self._hurried(fault):
                 return None
             try:
                 self._sink.resume(COMMIT_TIMEOUT)

@@ -23,6 +23,8 @@ from scorer.telemetry.facts import (
     AbortReason,
     BatchAborted,
     BatchSettled,
+    BrokerTrouble,
+    Client,
     LagMeasured,
     PartitionsAssigned,
     PartitionsRevoked,
@@ -200,6 +202,7 @@ class Service:
         except Fault as fault:
             if fault.verdict is not Verdict.RETRY:
                 raise BrokerError(str(fault)) from fault
+            self._telemetry.tell(BrokerTrouble(Client.CONSUMER, fault.code, str(fault)))
             return None
 
     def _tell(self, outcome: Outcome, delivery: float) -> None:

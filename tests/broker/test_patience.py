@@ -33,7 +33,7 @@ def test_a_call_gives_what_it_gives() -> None:
             caller(raising(error), 5.0)
         assert caught.value is error
     assert caller(threading.get_ident, 5.0) == caller(threading.get_ident, 5.0) != threading.get_ident()
-    caller.close()
+    caller.close([])
 
 
 def test_a_call_that_never_returns_is_left_behind() -> None:
@@ -41,11 +41,31 @@ def test_a_call_that_never_returns_is_left_behind() -> None:
     caller, never = Caller(), threading.Event()
     with pytest.raises(CallStuckError, match=r"has not returned after 0\.1 s"):
         caller(never.wait, 0.0)
-    caller.close()
+    caller.close([])
     other = Caller()
     assert other(lambda: 7, 5.0) == 7
-    other.close()
+    other.close([])
     never.set()
+
+
+def test_a_client_is_destroyed_where_it_can_be_waited_for() -> None:
+    """Its last reference is given up in the caller's thread, not before everybody else has given up theirs."""
+    where: list[int] = []
+
+    class Client:
+        def __del__(self) -> None:
+            where.append(threading.get_ident())
+
+    caller = Caller()
+    threads: list[threading.Thread] = []
+    caller(lambda: threads.append(threading.current_thread()), 5.0)
+    client = Client()
+    caller.close([client])
+    threads[0].join(0.3)
+    assert not where
+    del client
+    threads[0].join(10.0)
+    assert where == [threads[0].ident]
 
 
 def test_a_closed_caller_leaves_no_thread() -> None:
@@ -53,6 +73,6 @@ def test_a_closed_caller_leaves_no_thread() -> None:
     caller = Caller()
     threads: list[threading.Thread] = []
     caller(lambda: threads.append(threading.current_thread()), 5.0)
-    caller.close()
+    caller.close([])
     threads[0].join(10.0)
     assert not threads[0].is_alive()

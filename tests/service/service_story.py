@@ -162,8 +162,8 @@ class Life:
         self.renewed: list[RenewReason] = []
         self.sink = MemorySink(broker, GROUP, f"{GROUP}-{instance}" if exactly_once else None)
         self.source = MemorySource(broker, GROUP, INPUTS)
-        renewals = Renewals(self.sink, self.renewed.append, hurried=stopping)
-        once = ExactlyOnce(self.sink, renewals, hurried=stopping)
+        renewals = Renewals(self.sink, self.renewed.append, hurried=lambda _: stopping())
+        once = ExactlyOnce(self.sink, renewals, hurried=lambda _: stopping())
         telemetry = Telemetry(Health(INPUTS, max_silence=300.0, clock=clock), listener)
         pace = Pace(dict.fromkeys(INPUTS, ROWS), max_events)
         self.service = Service(

@@ -52,7 +52,7 @@ def forbidden() -> Fault:
 class Bench:
     """A sink and a member beside each other, and a delivery over them."""
 
-    def __init__(self, *, exactly_once: bool = True, hurried: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, *, exactly_once: bool = True, hurried: Callable[[Fault], bool] = lambda _: False) -> None:
         self.broker = Cluster()
         self.sink = MemorySink(self.broker, GROUP, f"{GROUP}-0" if exactly_once else None)
         self.source = MemorySource(self.broker, GROUP, ["payments"])
@@ -271,7 +271,7 @@ def test_a_broker_that_is_away_keeps_nobody_from_stopping() -> None:
     """SIGTERM while a new producer waits for its broker: the wait is over with the try in hand."""
     asked: list[None] = []
 
-    def hurried() -> bool:
+    def hurried(_: Fault) -> bool:
         asked.append(None)
         return len(asked) > 2
 
@@ -328,7 +328,7 @@ def test_a_renewal_without_permission_stops() -> None:
 @pytest.mark.parametrize("happened", [True, False])
 def test_in_a_hurry_an_open_commit_is_left_to_the_next_producer(happened: bool) -> None:
     """When the service must stop, it does not wait for an answer; the next life's producer settles it, either way."""
-    bench = Bench(hurried=lambda: True)
+    bench = Bench(hurried=lambda _: True)
     bench.broker.script("end", AnswerLost(retry()) if happened else retry())
     assert not bench.deliver()
     assert bench.calls() == ["begin", "publish", "publish", "commit", "end"]
@@ -405,6 +405,6 @@ def deliver_or_stop(bench: Bench, name: str, offset: int) -> bool:
     except BrokerError:
         bench.sink = MemorySink(bench.broker, GROUP, f"{GROUP}-0")
         bench.delivery = ExactlyOnce(
-            bench.sink, Renewals(bench.sink, bench.renewed.append, hurried=lambda: False), hurried=lambda: False
+            bench.sink, Renewals(bench.sink, bench.renewed.append, hurried=lambda _: False), hurried=lambda _: False
         )
         return False

@@ -6,14 +6,19 @@ was seen to wait for ever for an answer that a broken connection had taken with 
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 GRACE = 5.0
 """Seconds that a call may take beyond its own time-out."""
+OWN = 2
+"""References to an object in a list: the list's, and that of the function that counts them."""
 Result = TypeVar("Result")
 
 
@@ -40,9 +45,9 @@ class Caller:
                 raise
             raise CallStuckError(f"the client has not returned after {timeout + GRACE:g} s") from None
 
-    def close(self) -> None:
-        """End the thread once it is idle."""
-        self._calls.put((Future(), self._end))
+    def close(self, client: list[Any]) -> None:
+        """End the thread once it is idle, and destroy the listed client there: that may not return either."""
+        self._calls.put((Future(), partial(_bury, client)))
 
     def _work(self) -> None:
         while True:
@@ -54,6 +59,9 @@ class Caller:
             except BaseException as error:  # it belongs to whoever waits for the result
                 future.set_exception(error)
 
-    @staticmethod
-    def _end() -> None:
-        raise SystemExit
+
+def _bury(client: list[Any]) -> None:
+    while client and sys.getrefcount(client[0]) > OWN:  # an exception that is being handled may hold it yet
+        time.sleep(0.05)
+    client.clear()
+    raise SystemExit

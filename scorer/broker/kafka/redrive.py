@@ -23,7 +23,7 @@ class RedriveSink(KafkaSink):
     def send(self, topic: str, partition: int | None, letter: Letter) -> None:
         """Queue a record; without a partition its key chooses, and a time of 0 is the present one."""
         with as_faults(local=True):
-            self._producer.produce(
+            self._client.producer.produce(
                 topic,
                 value=letter.value,
                 key=letter.key,

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -27,10 +28,24 @@ from scorer.broker.kafka.verdict import AUTHORIZATION, fault_of
 from scorer.errors import BrokerError
 from scorer.records import Offsets, Outgoing
 
+CLOSE_TIMEOUT = 5.0
 Undelivered: TypeAlias = tuple[KafkaError, str]
 """Why a record was not delivered, and its topic."""
 INIT_TIMEOUT = 30.0
 """Seconds for a new producer to settle its predecessor's transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    """A producer, the thread for its calls that may not return, and the records that it could not deliver."""
+
+    producer: Producer
+    call: Caller
+    undelivered: list[Undelivered]
+
+    def leave(self) -> None:
+        """Let its thread destroy the producer, which may take as long as it wants."""
+        self.call.close([self.producer])
 
 
 class KafkaSink:
@@ -55,9 +70,8 @@ class KafkaSink:
         self._hear = hear
         self._shapes = shapes
         self._troubles = 0
-        self._undelivered: list[Undelivered] = []
         self._suspect: str | None = None
-        self._producer = self._make()
+        self._client = self._make()
 
     @property
     def suspect(self) -> str | None:
@@ -72,21 +86,21 @@ class KafkaSink:
     def begin(self) -> None:
         """Open a transaction."""
         with as_faults():
-            self._producer.begin_transaction()
+            self._client.producer.begin_transaction()
 
     def publish(self, outgoing: Outgoing) -> None:
         """Queue decisions and dead letters."""
         messages: list[dict[str, Any]] = [
             {"key": key, "value": value} for key, value in zip(outgoing.keys, outgoing.values, strict=True)
         ]
-        if messages and self._producer.produce_batch(outgoing.decisions_topic, messages) != len(messages):
+        if messages and self._client.producer.produce_batch(outgoing.decisions_topic, messages) != len(messages):
             first = next(message["_error"] for message in messages if "_error" in message)
             # Without a transaction there is nothing to abort, and a fatal producer would stay fatal.
             dead = first.code() == KafkaError._FATAL and not self._transactional
             raise _refused(first, outgoing.decisions_topic, Verdict.RENEW if dead else Verdict.ABORT)
         with as_faults(local=True):
             for letter in outgoing.dead_letters:
-                self._producer.produce(
+                self._client.producer.produce(
                     outgoing.dead_letters_topic,
                     value=letter.value,
                     key=letter.key,
@@ -97,21 +111,21 @@ class KafkaSink:
     def flush(self, timeout: float) -> None:
         """Wait for every acknowledgement."""
         left = self._flushed(timeout)
-        if not left and not self._undelivered:
+        if not left and not self._client.undelivered:
             return
         fault = Fault(Verdict.ABORT, "unacknowledged", f"{left} records after {timeout:g} s")
-        if self._undelivered:
-            fault = _refused(*self._undelivered[0], Verdict.ABORT)
-        self._producer.purge()
+        if self._client.undelivered:
+            fault = _refused(*self._client.undelivered[0], Verdict.ABORT)
+        self._client.producer.purge()
         self._flushed(1.0)
-        self._undelivered.clear()
+        self._client.undelivered.clear()
         raise fault
 
     def _flushed(self, timeout: float) -> int:
         """Return how many records are left; a fatal error on the way comes wrapped, since two callbacks meet."""
         with as_faults():
             try:
-                return self._producer.flush(timeout)
+                return self._client.producer.flush(timeout)
             except SystemError as error:
                 if isinstance(error.__cause__, KafkaException):
                     raise error.__cause__ from error
@@ -121,77 +135,87 @@ class KafkaSink:
         """Put the offsets into the transaction and commit it."""
         sent = positions(offsets, self._shapes)
         try:
-            with as_faults():
-                self._call(partial(self._producer.send_offsets_to_transaction, sent, membership, timeout), timeout)
+            with as_faults(), self._suspecting():
+                self._client.call(
+                    partial(self._client.producer.send_offsets_to_transaction, sent, membership, timeout), timeout
+                )
         except Fault as fault:
             raise self._cause(fault) from fault
         self.resume(timeout)
 
     def resume(self, timeout: float) -> None:
         """Commit, or ask again for the outcome of a commit."""
-        started, troubles = time.monotonic(), self._troubles
         try:
-            self._call(partial(self._producer.commit_transaction, timeout), timeout)
+            with self._suspecting():
+                self._client.call(partial(self._client.producer.commit_transaction, timeout), timeout)
         except KafkaException as error:
             self._suspect = "the outcome of a commit was in doubt"
             raise fault_of(error.args[0]) from error
         except CallStuckError as error:
             raise _stuck(error) from error
+        self._client.undelivered.clear()
+
+    def abort(self, timeout: float) -> None:
+        """Drop the open transaction; reports of the records dropped with it are no failures."""
+        with as_faults():
+            self._client.call(partial(self._client.producer.abort_transaction, timeout), timeout)
+        self._client.undelivered.clear()
+
+    def renew(self) -> None:
+        """Replace the producer; `init_transactions` of the new one settles the old one's transaction."""
+        old = self._client
+        old.producer.purge(blocking=False)
+        self._client = self._make()
+        old.leave()
+        self._suspect = None
+
+    def serve(self) -> None:
+        """Run the callbacks that are due; else their queue would grow while nothing is sent."""
+        self._client.producer.poll(0)
+
+    def close(self) -> None:
+        """Disconnect; an open transaction is dropped."""
+        self._client.producer.purge(blocking=False)
+        with suppress(KafkaException, CallStuckError), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a fenced producer has nothing left to drop, and says so
+            self._client.call(self._client.producer.close, CLOSE_TIMEOUT)
+        self._client.leave()
+
+    @contextmanager
+    def _suspecting(self) -> Iterator[None]:
+        """Note what leaves a request on its way: a call that was slow, or during which a connection broke."""
+        started, troubles = time.monotonic(), self._troubles
+        try:
+            yield
         finally:
             if time.monotonic() - started > self._slow / 2:
                 self._suspect = "a commit was slow"
             if self._troubles != troubles:
                 self._suspect = "a connection broke during a commit"
-        self._undelivered.clear()
-
-    def abort(self, timeout: float) -> None:
-        """Drop the open transaction; reports of the records dropped with it are no failures."""
-        with as_faults():
-            self._call(partial(self._producer.abort_transaction, timeout), timeout)
-        self._undelivered.clear()
-
-    def renew(self) -> None:
-        """Replace the producer; `init_transactions` of the new one settles the old one's transaction."""
-        self._producer.purge()
-        self._call.close()
-        self._producer = self._make()
-        self._suspect = None
-
-    def serve(self) -> None:
-        """Run the callbacks that are due; else their queue would grow while nothing is sent."""
-        self._producer.poll(0)
-
-    def close(self) -> None:
-        """Disconnect; an open transaction is dropped."""
-        self._producer.purge()
-        with suppress(KafkaException), warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a fenced producer has nothing left to drop, and says so
-            self._producer.close()
-        self._call.close()
 
     def _cause(self, fault: Fault) -> Fault:
         """Return the first reason: after a record was refused, the client says `_STATE` of its next call."""
         with suppress(KafkaException):
-            self._producer.poll(0)
-        if fault.code != "_STATE" or not self._undelivered:
+            self._client.producer.poll(0)
+        if fault.code != "_STATE" or not self._client.undelivered:
             return fault
-        return _refused(*self._undelivered[0], fault.verdict)
+        return _refused(*self._client.undelivered[0], fault.verdict)
 
-    def _make(self) -> Producer:
-        # Both are this producer's alone: one that was left behind may still report.
-        self._undelivered, self._call = [], Caller()
-        callbacks = {
-            "error_cb": error_callback("producer", self._note),
-            "on_delivery": partial(_report, self._undelivered),
-        }
+    def _make(self) -> _Client:
+        undelivered: list[Undelivered] = []
+        callbacks = {"error_cb": error_callback("producer", self._note), "on_delivery": partial(_report, undelivered)}
         try:
-            producer = Producer({**self._properties, **callbacks})
+            client = _Client(Producer({**self._properties, **callbacks}), Caller(), undelivered)
         except KafkaException as error:
             raise BrokerError(f"kafka: {error.args[0].str()}; see librdkafka's CONFIGURATION.md") from error
         if self._transactional:
-            with as_faults():
-                self._call(partial(producer.init_transactions, INIT_TIMEOUT), INIT_TIMEOUT)
-        return producer
+            try:
+                with as_faults():
+                    client.call(partial(client.producer.init_transactions, INIT_TIMEOUT), INIT_TIMEOUT)
+            except Fault:
+                client.leave()
+                raise
+        return client
 
     def _note(self, trouble: Trouble) -> None:
         self._troubles += 1
