@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help install demo test faults check bench clean
+.PHONY: help install demo test faults soak check bench clean
 
 help:  ## show the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -18,6 +18,9 @@ test: $(READY)  ## the whole suite, on a real Kafka, two files at a time; ARGS="
 
 faults: $(READY)  ## kill -9 at every point of a batch, and an auditor; SMOKE=1 for a few rounds, ROUNDS=N for more
 	$(BIN)/pytest -m faults tests/faults $(ARGS)
+
+soak: $(READY)  ## faults in random order under steady load, and slopes of memory, files and threads; MINUTES=10
+	$(BIN)/python tests/faults/soak.py --minutes $(or $(MINUTES),10) $(ARGS)
 
 check: $(READY)  ## format, lint, types, documentation
 	$(BIN)/ruff format --check .

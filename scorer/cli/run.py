@@ -45,6 +45,7 @@ def run(
 ) -> None:
     """Score topics until SIGTERM or Ctrl-C."""
     from scorer import config
+    from scorer.errors import BrokerError
     from scorer.telemetry.facts import ServiceStopped
 
     settings = config.load(configuration, environment=os.environ, properties=properties or [])
@@ -53,7 +54,14 @@ def run(
         log, telemetry = _telemetry(settings, stack)
         _stop_on_signals(stopping, telemetry, log)
         started = time.monotonic()
-        settled = _serve(settings, telemetry, stopping, stack)
+        try:
+            settled = _serve(settings, telemetry, stopping, stack)
+        except BrokerError as error:
+            if not stopping.is_set():
+                raise
+            # Whoever stops the scorer while its broker is away has not made a mistake, and nothing is lost.
+            log.write("warning", "stopped_without_broker", {"message": str(error)})
+            settled = 0
         telemetry.tell(ServiceStopped(settled, time.monotonic() - started))
 
 

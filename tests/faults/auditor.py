@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -182,6 +182,11 @@ def dead_letters(records: Iterable[Seen]) -> list[Answer]:
 
 def read_committed(bootstrap: str, topic: str) -> list[Seen]:
     """Return every committed record of a topic, to its very end, in the order of each partition."""
+    return [record for part in parts_committed(bootstrap, topic) for record in part]
+
+
+def parts_committed(bootstrap: str, topic: str) -> Iterator[list[Seen]]:
+    """Give the same part by part, for topics that no memory should hold."""
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -194,11 +199,12 @@ def read_committed(bootstrap: str, topic: str) -> list[Seen]:
     )
     partitions = list(consumer.list_topics(topic, PATIENCE).topics[topic].partitions)
     consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
-    found: list[Seen] = []
+    count = 0
     ended: set[int] = set()
     deadline = time.monotonic() + PATIENCE
     while len(ended) < len(partitions):
-        assert time.monotonic() < deadline, f"{topic}: no end after {len(found)} records"
+        assert time.monotonic() < deadline, f"{topic}: no end after {count} records"
+        found: list[Seen] = []
         for message in consumer.consume(10_000, 0.5):  # it waits that long unless so many came
             error = message.error()
             if error is None:
@@ -207,5 +213,7 @@ def read_committed(bootstrap: str, topic: str) -> list[Seen]:
                 found.append(Seen(topic, at, message.key(), message.value(), headers, message.timestamp()[1] / 1000))
             elif error.code() == KafkaError._PARTITION_EOF:
                 ended.add(message.partition())
+        if found:
+            count, deadline = count + len(found), time.monotonic() + PATIENCE
+        yield found
     consumer.close()
-    return found

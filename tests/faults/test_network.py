@@ -80,7 +80,10 @@ HARMS: dict[str, tuple[Callable[[Proxy], None], float]] = {
 }
 
 
-@pytest.mark.parametrize("name", HARMS)
+QUICK = ["21 late EndTxn, held 15 s", "22 late Produce, held 15 s", "23 resets", "23 down 3 s"]
+
+
+@pytest.mark.parametrize("name", QUICK if SMOKE else HARMS)
 def test_harm_on_the_way(  # noqa: PLR0917 - fixtures
     name: str, proxy: Proxy, directory: Path, trained: Trained, cards: Bundle, report: Report
 ) -> None:

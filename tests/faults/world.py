@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ SHARE_BROKEN = 0.01
 KEYS = 500
 SESSION = 6.0
 """Seconds until the group gives up a silent member."""
+DELIVERIES = ("exactly-once", "at-least-once")
 
 
 class Offline:
@@ -61,10 +65,13 @@ def _band(score: float) -> str:
 class Traffic:
     """A producer in a thread: keyed events at a steady rate to all partitions, one in a hundred broken."""
 
-    def __init__(self, bootstrap: str, topic: str, *, rate: int, seed: int = 11) -> None:
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "message.timeout.ms": 0})
+    def __init__(self, bootstrap: str, topic: str, *, rate: int, seed: int = 11, padding: int = 0) -> None:
+        self._producer = Producer(
+            {"bootstrap.servers": bootstrap, "linger.ms": 5, "message.timeout.ms": 0, "log_level": 0}
+        )
         self._topic, self._rate = topic, rate
         self._values = payloads(frame_of(5000, seed))
+        self._padding = b" " * padding
         self._draw = np.random.default_rng(seed)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -88,13 +95,19 @@ class Traffic:
         broken = list(BROKEN)
         for _ in range(count):
             at = self.sent
-            value: bytes | None = self._values[at % len(self._values)]
+            value: bytes | None = self._values[at % len(self._values)] + self._padding
             if self._draw.random() < SHARE_BROKEN:
                 value = broken[at % len(broken)]
             key = at % KEYS
             self._producer.produce(self._topic, value, b"card-%03d" % key, key % PARTITIONS)
             self.sent += 1
         self._producer.poll(0)
+
+    def await_more(self, count: int) -> None:
+        """Wait until so many more are sent."""
+        goal = self.sent + count
+        while self.sent < goal:
+            time.sleep(0.02)
 
     def _run(self) -> None:
         begun = time.monotonic()
@@ -132,8 +145,17 @@ class World:
         name = f"scorer-{instance}-{len(self.scorers)}.yaml"
         merged = {"instance": instance, **self.settings, **changes}
         path = write_settings(self.directory / name, bootstrap or self.bootstrap, self.topics, self.bundle, **merged)
+        if "group.protocol" in merged.get("kafka", {}):
+            left = re.sub(r"(?m)^ +session\.timeout\.ms:.*\n", "", path.read_text(encoding="utf-8"))
+            path.write_text(left, encoding="utf-8")  # with that protocol it is the broker's to say
         scorer = Scorer(path, program)
         self.scorers.append(scorer)
+        return scorer
+
+    def begin(self, count: int = 500) -> Scorer:
+        """Start a scorer, and wait until it has settled its first events."""
+        scorer = self.start()
+        self.await_settled(count)
         return scorer
 
     def await_settled(self, count: int | None = None) -> None:
@@ -172,3 +194,25 @@ def world(bootstrap: str, directory: Path, bundle: Path, name: str, **settings: 
         yield made
     finally:
         made.end()
+
+
+def kept(found: Audit, delivery: str = DELIVERIES[0]) -> None:
+    """Assert what a delivery promises: nothing twice; or, at least once, only what is the same bit for bit."""
+    once = replace(found, duplicated=0) if delivery != DELIVERIES[0] else found
+    assert once.clean, found.examples
+    assert found.repeats_differ == 0, found.examples
+
+
+def ask(bootstrap: str, api: int, body: bytes) -> bytes:
+    """Send a request that the client has no method for, in its version 0, and return the answer."""
+    host, port = bootstrap.split(":")
+    request = struct.pack(">hhi", api, 0, 0) + text("faults") + body
+    with socket.create_connection((host, int(port)), 30) as connection, connection.makefile("rb") as answers:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        (length,) = struct.unpack(">i", answers.read(4))
+        return answers.read(length)[4:]
+
+
+def text(value: str) -> bytes:
+    """Return a string as Kafka's protocol writes it."""
+    return struct.pack(">h", len(value)) + value.encode()

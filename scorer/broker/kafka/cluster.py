@@ -5,10 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    ConsumerGroupState,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # its types leave it out
 from confluent_kafka.cimpl import NewTopic
 
@@ -36,6 +45,14 @@ REQUEST_TIMEOUT = 30.0
 """Seconds for an administrative request once a broker has answered."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Twin:
+    """A member of this scorer's name; where its group is settled, its session is running out."""
+
+    host: str
+    settled: bool
+
+
 class Cluster:
     """A connection for questions; it joins no group."""
 
@@ -43,6 +60,7 @@ class Cluster:
         self._identity = identity
         self._bootstrap = properties.get("bootstrap.servers")
         self._session = float(properties.get("session.timeout.ms", SESSION_TIMEOUT_MS)) / 1000
+        self._longest = float(properties.get("max.poll.interval.ms", 300_000)) / 1000
         self._troubles: list[Trouble] = []
         try:
             self._consumer = Consumer(
@@ -151,18 +169,20 @@ class Cluster:
     def refuse_twin(self, pause: Callable[[float], Any]) -> None:
         """Wait until no member of the group carries this scorer's name; raises FencedError if one stays.
 
-        After a crash the dead member stands in the group until its session times out; one that is still there
-        after that is alive, and two of one identity would shut each other out.
+        After a crash the dead member stands in the group until its session times out, which begins anew where the group
+        is just rebalancing; one that is still there after that is alive, and two of one identity would shut each other
+        out.
         """
-        step, patience = 0.5, self._session * 1.5 + 2
-        while (host := self._twin()) is not None:
-            if patience <= 0:
+        step, patience, longest = 0.5, self._session * 1.5 + 2, self._longest
+        while (twin := self._twin()) is not None:
+            if patience <= 0 or longest <= 0:
                 raise FencedError(
-                    f"group {self._identity.group}: instance {self._identity.instance} already runs at {host}; "
+                    f"group {self._identity.group}: instance {self._identity.instance} already runs at {twin.host}; "
                     "stop it, or give this one another `instance`"
                 )
             pause(step)
-            patience -= step
+            longest -= step
+            patience -= step if twin.settled else 0.0
 
     def close(self) -> None:
         """Disconnect."""
@@ -205,15 +225,18 @@ class Cluster:
             return BrokerUnreachableError(f"{topic}, group {name}: where it begins cannot be asked: {said}")
         return BrokerError(f"{topic}, group {name}: first offsets cannot be settled: {said}")
 
-    def _twin(self) -> str | None:
+    def _twin(self) -> _Twin | None:
+        name = self._identity.group
         try:
             group = self._answered(self._described)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            code, said = error.args[0].code(), error.args[0].str()
+            if code == KafkaError.GROUP_ID_NOT_FOUND:
                 return None
-            raise BrokerError(f"group {self._identity.group}: cannot be described: {error.args[0].name()}") from error
+            kind = BrokerUnreachableError if code in AWAY else BrokerError
+            raise kind(f"group {name}: cannot be described: {said}") from error
         hosts = [member.host for member in group.members if member.client_id == self._identity.client_id]
-        return hosts[0] if hosts else None
+        return _Twin(hosts[0], group.state == ConsumerGroupState.STABLE) if hosts else None
 
     def _described(self) -> Any:
         name = self._identity.group
