@@ -82,7 +82,8 @@ class KafkaSource:
         rebalances, self._rebalances = tuple(self._rebalances), []
         if any(map(Message.error, messages)):
             messages = [message for message in messages if self._sound(message)]
-        self._take_up(rebalances)
+        if rebalances:
+            self._take_up(rebalances)
         records = by_topic(messages)
         for batch in records:
             self._next.update(batch.next_offsets())
