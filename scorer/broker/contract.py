@@ -82,6 +82,7 @@ class Source(Protocol):
     def poll(self, limit: int, timeout: float) -> Haul:
         """Wait until `limit` records came or `timeout` seconds are over, whichever is first.
 
+        Raises Fault (ABORT) where records were lost on the way: start again from the committed offsets.
         Raises OffsetLostError, TopicMissingError or BrokerError for what waiting does not mend.
         """
 

@@ -103,7 +103,12 @@ class Service:
         self._telemetry.beat()
         now = self._clocks.monotonic()
         self._source.hold(self._batcher.full | self._breakers.stopped(now))
-        haul = self._source.poll(*self._batcher.ask(now))
+        try:
+            haul = self._source.poll(*self._batcher.ask(now))
+        except Fault as fault:
+            self._telemetry.tell(BrokerTrouble(Client.CONSUMER, fault.code, str(fault)))
+            self._give_up(AbortReason.FAULT, len(self._batcher))
+            return
         now = self._clocks.monotonic()
         if haul.rebalances:
             self._rebalanced(haul)

@@ -18,6 +18,7 @@ from contract_worlds import KafkaWorld, gather, join, next_offsets
 from scorer.broker.contract import Fault, Verdict
 from scorer.broker.kafka import KafkaSink, KafkaSource, patience
 from scorer.broker.kafka import sink as sink_module
+from scorer.broker.kafka import source as source_module
 from scorer.errors import BrokerError, OffsetLostError
 from scorer.records import Outgoing, Partition
 
@@ -191,6 +192,32 @@ def test_a_lost_offset_is_told_with_the_command_that_chooses_one(world: KafkaWor
     text = str(caught.value)
     assert f"--reset-offsets --group {world.group} --topic {world.input}:0" in text
     assert "records 2 to 2 exist, 0 is committed" in text
+
+
+def test_a_callback_that_raises_costs_nothing(world: KafkaWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the client had fetched then is gone from its queue: the poll says so, and a rewind brings all of it."""
+    raised: list[str] = []
+
+    def raise_once(statistics: str) -> None:
+        if not raised and '"hi_offset":50' in statistics:
+            raised.append(statistics)
+            raise RuntimeError("on purpose")
+
+    own = source_module.consumer_properties
+    more = {"statistics.interval.ms": 50, "stats_cb": raise_once}
+    monkeypatch.setattr(source_module, "consumer_properties", lambda *arguments: {**own(*arguments), **more})
+    source = world.source()
+    join(source)
+    world.produce(*(b"%d" % n for n in range(50)))
+    with pytest.raises(Fault, match="on purpose") as caught:
+        for _ in range(200):
+            source.poll(1000, 0.1)
+    assert caught.value.verdict is Verdict.ABORT
+    source.rewind()
+    assert list(gather(source, 50).values) == [b"%d" % n for n in range(50)]
+    started = time.monotonic()
+    source.close()
+    assert time.monotonic() - started < 20.0
 
 
 def test_a_batch_that_cannot_be_read_parks_its_partition(world: KafkaWorld) -> None:

@@ -599,3 +599,11 @@ def test_a_service_that_waits_for_its_broker_can_be_stopped() -> None:
     life = Life(broker, Listener(broker), stopping=lambda: next(stopping, True))
     assert life.service.run() == 0
     assert broker.journal.count("rewind") > 10
+
+
+def test_records_lost_on_the_way_are_read_again() -> None:
+    """A poll that raised has cost what it had fetched: everything since the committed offsets comes again, once."""
+    broker = Cluster()
+    expected = fill(broker, 10)
+    broker.script("poll", None, None, AnswerLost(abortable()), None, AnswerLost(abortable()))
+    turn_until_answered(Life(broker, Listener(broker)), expected)

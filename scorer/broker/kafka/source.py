@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import cast
 
@@ -11,6 +12,7 @@ from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException,
 from scorer.broker.contract import Change, Fault, Haul, Membership, Rebalance, Verdict
 from scorer.broker.kafka.clients import Identity, Properties, Trouble, consumer_properties, error_callback
 from scorer.broker.kafka.messages import by_topic
+from scorer.broker.kafka.patience import Caller, CallStuckError
 from scorer.broker.kafka.positions import Shapes, positions
 from scorer.broker.kafka.verdict import AUTHORIZATION, AWAY
 from scorer.errors import BrokerError, OffsetLostError, TopicMissingError
@@ -29,6 +31,9 @@ STALE = frozenset(
     }
 )
 """A commit refused because the group has moved on."""
+CLOSE_TIMEOUT = 2.0
+MAX_RAISED = 5
+"""Polls in a row that may raise before an operator is called."""
 STUCK_AFTER = 10
 """Errors of one partition in a row, at one offset, after which it counts as stuck: the client tries twice a second."""
 OFFSET_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._NO_OFFSET, KafkaError.OFFSET_OUT_OF_RANGE})
@@ -66,6 +71,7 @@ class KafkaSource:
         self._held: frozenset[str] = frozenset()
         self._paused: set[Partition] = set()
         self._failing: dict[Partition, tuple[int, int]] = {}
+        self._raised = 0
         self._consumer = Consumer(
             {**consumer_properties(properties, identity), "error_cb": error_callback("consumer", hear)}
         )
@@ -78,7 +84,7 @@ class KafkaSource:
 
     def poll(self, limit: int, timeout: float) -> Haul:
         """Wait for records; note that `timeout` is waited out unless `limit` came."""
-        messages = self._consumer.consume(limit, timeout)
+        messages = self._consumed(limit, timeout)
         rebalances, self._rebalances = tuple(self._rebalances), []
         if any(map(Message.error, messages)):
             messages = [message for message in messages if self._sound(message)]
@@ -90,6 +96,18 @@ class KafkaSource:
         if self._failing:
             self._failing = {p: what for p, what in self._failing.items() if self._next.get(p, 0) <= what[0]}
         return Haul(records, rebalances)
+
+    def _consumed(self, limit: int, timeout: float) -> list[Message]:
+        """Consume. Whatever raises meanwhile, a callback or a signal's handler, has cost what was fetched."""
+        try:
+            messages = self._consumer.consume(limit, timeout)
+        except Exception as error:
+            self._raised += 1
+            if self._raised > MAX_RAISED:
+                raise BrokerError(f"the consumer raised {self._raised} times in a row, the last {error!r}") from error
+            raise Fault(Verdict.ABORT, type(error).__name__, f"raised while records were consumed: {error}") from error
+        self._raised = 0
+        return messages
 
     def hold(self, topics: frozenset[str]) -> None:
         """Pause these topics' partitions, and let those of the others go on."""
@@ -143,8 +161,11 @@ class KafkaSource:
         return lag
 
     def close(self) -> None:
-        """Leave the group."""
-        self._consumer.close()
+        """Leave the group; a client that cannot, because it lost records on the way, is left behind."""
+        caller = Caller()
+        with suppress(CallStuckError):
+            caller(self._consumer.close, CLOSE_TIMEOUT)
+        caller.close([])
 
     def _take_up(self, rebalances: Sequence[Rebalance]) -> None:
         """Look where new partitions begin: a missing offset is found now, and their lag is known from the start."""
