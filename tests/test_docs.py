@@ -18,6 +18,7 @@ from scorer.errors import PackError
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = ["README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/bundles.md", "docs/dead-letters.md"]
 
 
 def blocks(language: str) -> list[str]:
@@ -58,7 +59,16 @@ def test_example_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "scorer/DESIGN.md", "deploy/README.md", "docs/bundles.md", "docs/dead-letters.md"]
+    "name",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "scorer/DESIGN.md",
+        "deploy/README.md",
+        "docs/bundles.md",
+        "docs/dead-letters.md",
+    ],
 )
 def test_links_lead_somewhere(name: str) -> None:
     """Every relative link in the documentation points to a file that exists."""
@@ -67,7 +77,9 @@ def test_links_lead_somewhere(name: str) -> None:
         assert (page.parent / target).exists(), f"{name}: {target}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/bundles.md", "docs/dead-letters.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "deploy/README.md", "docs/bundles.md", "docs/dead-letters.md"]
+)
 def test_commands_exist(name: str) -> None:
     """Every `make` target and `scorer` command that the documentation names exists."""
     page = (ROOT / name).read_text()

@@ -49,7 +49,8 @@ def dawdle() -> None:
 
 
 def fail() -> None:
-    """Raise what nobody expects."""
+    """Raise what nobody expects; it is said, too, since whoever catches it may not tell."""
+    sys.stderr.write("raised on purpose\n")
     raise RuntimeError("on purpose")
 
 
@@ -102,7 +103,7 @@ def halfway(act: Act, count: int) -> Callable[[KafkaSink, Outgoing], object]:
         if left[0] == -1:
             half = len(outgoing.values) // 2
             publish(sink, replace(outgoing, keys=outgoing.keys[:half], values=outgoing.values[:half], dead_letters=()))
-            sink._producer.poll(0.05)
+            time.sleep(0.05)  # some of it is on its way
             act()
 
     return strike
@@ -129,7 +130,7 @@ def arm(act: Act, point: str, count: int) -> None:
         "after_commit": lambda: after(KafkaSink, "commit", strike),
         "during_offsets": lambda: before(KafkaSource, "commit", soon),
         "after_offsets": lambda: after(KafkaSource, "commit", strike),
-        "listeners": lambda: [before(kind, "hear", lasting) for kind in (Metrics, JsonLog)],
+        "listeners": lambda: before_hearing(lasting),
         "stats_cb": lambda: extend(source, "consumer_properties", stats_cb=strike, **{"statistics.interval.ms": 50}),
         "on_delivery": lambda: replace_reports(strike),
         "logger": lambda: logging.getLogger("scorer.librdkafka").addFilter(strike),
@@ -141,13 +142,20 @@ def arm(act: Act, point: str, count: int) -> None:
     doors[point]()
 
 
+def before_hearing(strike: Callable[..., bool]) -> None:
+    """Wrap the listeners that telemetry tells."""
+    before(Metrics, "hear", strike)
+    before(JsonLog, "hear", strike)
+
+
 def before_score(strike: Callable[..., bool]) -> None:
     """Wrap the rooms."""
-    process = loop.process
+    process = vars(loop)["process"]
 
     def wrapped(*arguments: Any) -> Outcome:
         strike()
-        return process(*arguments)
+        outcome: Outcome = process(*arguments)
+        return outcome
 
     vars(loop)["process"] = wrapped
 

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 from conftest import SMOKE, Report
 from e2e_world import Scorer, wait_for
 from failing import DAWDLE
-from world import DELIVERIES, SESSION, Traffic, World, kept, world
+from world import DELIVERIES, SESSION, Traffic, World, kept, says, world
 
 from scorer.broker.local import LocalBroker
 from scorer.bundle import Bundle
@@ -63,13 +63,17 @@ def broker(java: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loc
     [
         (DELIVERIES[0], "before_offsets"),
         (DELIVERIES[1], "after_flush"),
-        *([] if SMOKE else [(DELIVERIES[0], "after_send_offsets"), (DELIVERIES[1], "mid_produce")]),
+        *([] if SMOKE else [(DELIVERIES[0], "after_send_offsets"), (DELIVERIES[1], "after_consume")]),
     ],
 )
 def test_stopped_and_replaced(  # noqa: PLR0917 - fixtures
     delivery: str, point: str, broker: LocalBroker, directory: Path, trained: Trained, cards: Bundle, report: Report
 ) -> None:
-    """SIGSTOP in the middle of a batch, until another has taken over: whoever comes back commits nothing of it."""
+    """SIGSTOP in the middle of a batch, until another has taken over: whoever comes back commits nothing of it.
+
+    But offsets that were put into the transaction in time keep the other one waiting, and are committed late.
+    """
+    sealed = point == "after_send_offsets"
     with world(broker.bootstrap, directory, cards.path, "stopped", delivery=delivery) as story:
         with Traffic(broker.bootstrap, story.topics.source, rate=RATE) as traffic:
             zombie = story.start(0, program=(FAILING, "halt", point, "30"))
@@ -81,21 +85,15 @@ def test_stopped_and_replaced(  # noqa: PLR0917 - fixtures
         story.await_settled()
         codes = [scorer.process.poll() for scorer in story.scorers]
         found = story.audit(trained)
-    report(f"4 SIGSTOP {1.5 * SESSION:.0f} s {point}, {delivery}", found, SESSION)
+    report(f"4 SIGSTOP {1.5 * SESSION:.0f} s {point}, {delivery}", found, 1.5 * SESSION if sealed else SESSION)
     kept(found, delivery)
     assert codes == [None, None], zombie.tail()
-    # What had been put into the transaction in time may be committed late, and holds up who has taken over.
-    assert ("fault" in aborted(zombie)) == (point != "after_send_offsets"), zombie.tail()
+    assert ("fault" in aborted(zombie)) != sealed, zombie.tail()
 
 
 def halted(scorer: Scorer) -> bool:
     """Return whether a process stands still."""
     return Path(f"/proc/{scorer.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
-
-
-def says(scorer: Scorer, event: str) -> bool:
-    """Return whether a scorer's log has an event."""
-    return any(line["event"] == event for line in scorer.events())
 
 
 def aborted(scorer: Scorer) -> list[str]:
@@ -129,7 +127,7 @@ def test_rebalance_storm(  # noqa: PLR0917 - fixtures
     protocol: str, broker: LocalBroker, directory: Path, trained: Trained, cards: Bundle, report: Report
 ) -> None:
     """A member that comes and goes every 2 s takes partitions away and gives them back; what is left goes on."""
-    seconds = 15.0 if SMOKE else 300.0
+    seconds = 9.0 if SMOKE else 300.0
     quick = {} if protocol == "KIP-848" else {"heartbeat.interval.ms": int(HEARTBEAT * 1000)}
     kafka = {**quick, **PROTOCOLS[protocol]}
     with world(broker.bootstrap, directory, cards.path, "storm", kafka=kafka) as story:
@@ -248,9 +246,10 @@ def test_twins(  # noqa: PLR0917 - fixtures
             assert loser.process.wait(story.patience) == 30, loser.tail()
             assert "instance" in loser.tail()
             story.await_settled(traffic.sent)
-            again = story.start(1 if protocol == "range" else 0)
-            assert again.process.wait(story.patience) == FENCED, again.tail()
-            story.await_settled(traffic.sent)
+            if protocol == "range" or not SMOKE:
+                again = story.start(1 if protocol == "range" else 0)
+                assert again.process.wait(story.patience) == FENCED, again.tail()
+                story.await_settled(traffic.sent)
         story.await_settled()
         alive = winner.process.poll() is None
         found = story.audit(trained)

@@ -17,7 +17,7 @@ from bundles import Trained
 from conftest import ROUNDS, SMOKE, Report
 from e2e_world import Progress, Scorer, wait_for
 from failing import ACKNOWLEDGED_POINTS, CALLBACKS, POINTS
-from world import DELIVERIES, SESSION, Traffic, World, ask, kept, world
+from world import DELIVERIES, SESSION, Traffic, World, ask, kept, says, world
 
 from scorer.broker.local import LocalBroker
 from scorer.bundle import Bundle
@@ -105,11 +105,6 @@ def test_terminated_at_random(  # noqa: PLR0917 - fixtures
     assert max(took) < GRACE
 
 
-def says(scorer: Scorer, event: str) -> bool:
-    """Return whether a scorer's log has an event."""
-    return any(line["event"] == event for line in scorer.events())
-
-
 def test_raising_callbacks(
     broker: LocalBroker, directory: Path, trained: Trained, cards: Bundle, report: Report
 ) -> None:
@@ -118,13 +113,15 @@ def test_raising_callbacks(
     with world(broker.bootstrap, directory, cards.path, "raising") as story:
         with Traffic(broker.bootstrap, story.topics.source, rate=RATE) as traffic:
             for callback in CALLBACKS[:3] if SMOKE else CALLBACKS:
-                scorer = story.start(program=(FAILING, "raise", callback, "30"))
+                rare = callback in CALLBACKS[3:]
+                scorer = story.start(program=(FAILING, "raise", callback, "1" if rare else "30"))
                 while scorer.process.poll() is None and not says(scorer, "partitions_assigned"):
                     time.sleep(0.05)
-                if callback in CALLBACKS[3:]:
+                if rare:
                     broker.kill()
                     broker.start()
                 ends[callback] = outcome(story, traffic.sent + 3 * RATE)
+                assert "raised on purpose" in scorer.log.read_text(encoding="utf-8"), callback
             story.start()
         story.await_settled()
         found = story.audit(trained)

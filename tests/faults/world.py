@@ -203,6 +203,11 @@ def kept(found: Audit, delivery: str = DELIVERIES[0]) -> None:
     assert found.repeats_differ == 0, found.examples
 
 
+def says(scorer: Scorer, event: str) -> bool:
+    """Return whether a scorer's log has an event."""
+    return any(line["event"] == event for line in scorer.events())
+
+
 def ask(bootstrap: str, api: int, body: bytes) -> bytes:
     """Send a request that the client has no method for, in its version 0, and return the answer."""
     host, port = bootstrap.split(":")
