@@ -40,6 +40,7 @@ from proxy import Proxy
 from world import Offline, Traffic, World, world
 
 from scorer.broker.local import LocalBroker, free_ports
+from scorer.errors import BrokerUnreachableError
 
 ENOUGH = 20
 """Samples, one a second, that a slope needs."""
@@ -51,7 +52,10 @@ CALM = (2.0, 4.0)
 
 @dataclass(slots=True)
 class Stage:
-    """What there is to harm. `ended` are the exit codes of scorers that ended by themselves, which none should."""
+    """What there is to harm. `ended` are the exit codes of scorers that ended by themselves, which none should.
+
+    But one that is started while its broker is away ends by its bounded wait, and is started again: `unreached` times.
+    """
 
     story: World
     broker: LocalBroker
@@ -59,6 +63,7 @@ class Stage:
     watch: Watch
     scorers: dict[int, Scorer] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
+    unreached: int = 0
 
     def start(self, instance: int) -> None:
         """Start a scorer, or start it again."""
@@ -70,8 +75,15 @@ class Stage:
         for instance, scorer in list(self.scorers.items()):
             code = scorer.process.poll()
             if code is not None:
-                self.ended.append(f"scorer {instance} with {code}: {scorer.tail()[-600:]}")
+                self.note(code, f"scorer {instance} with {code}: {scorer.tail()[-600:]}")
                 self.start(instance)
+
+    def note(self, code: int, told: str) -> None:
+        """Take note of a scorer that ended otherwise than it was told to."""
+        if code == BrokerUnreachableError.exit_code:
+            self.unreached += 1
+        else:
+            self.ended.append(told)
 
     @property
     def partner(self) -> Scorer:
@@ -93,7 +105,7 @@ def stopped(stage: Stage) -> None:
 def terminated(stage: Stage) -> None:
     code, _ = stage.partner.terminate()
     if code not in {0, -signal.SIGTERM}:  # before it listens to signals, the signal ends it
-        stage.ended.append(f"scorer 1 with {code} after SIGTERM: {stage.partner.tail()[-600:]}")
+        stage.note(code, f"scorer 1 with {code} after SIGTERM: {stage.partner.tail()[-600:]}")
     stage.start(1)
 
 
@@ -239,6 +251,8 @@ def tell(found: Audit, stage: Stage, done: Counter[str], lasted: float) -> None:
     print("\n" + ", ".join(f"{name}: {count}" for name, count in sorted(done.items())))
     print(f"{found.events:,} events, {found.events / lasted:,.0f} a second")
     print(f"LOST {found.lost}  DUP {found.duplicated}  WRONG {found.wrong}  ORDER {found.disordered}")
+    if stage.unreached:
+        print(f"started in vain while the broker was away, and started again: {stage.unreached}")
     for line in (*found.examples, *(f"ended by itself: {told}" for told in stage.ended)):
         print(line)
 
