@@ -105,7 +105,7 @@ class LocalBrokerError(ScorerError):
 
 
 class SelectionError(ScorerError):
-    """A replay names a slice, topic or file that does not exist or cannot be read."""
+    """A replay or `scorer dlq` names a slice, topic, letter or file that does not exist, or may not be used so."""
 
     exit_code = 50
 

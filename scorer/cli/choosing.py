@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Which topics of dead letters, on which cluster, and the configured topics that events may go back to."""
+    """Which topics of dead letters, on which cluster, and the configured topics that events may go back to.
+
+    `outputs` are the topics that the scorer writes: no event belongs there.
+    """
 
     kafka: Mapping[str, Any]
     dead_letters: tuple[str, ...]
     origins: tuple[str, ...]
+    outputs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +102,19 @@ def joined(
         raise SelectionError(f"{configuration} has no topic {topic}; it has {', '.join(settings.topics)}")
     lanes = [lane for name, lane in settings.topics.items() if topic in (None, name)]
     names = (dead_letters,) if dead_letters else tuple(dict.fromkeys(lane.dead_letters for lane in lanes))
-    return Setting(settings.kafka, names, tuple(settings.topics))
+    outputs = frozenset(name for lane in settings.topics.values() for name in (lane.decisions, lane.dead_letters))
+    return Setting(settings.kafka, names, tuple(settings.topics), outputs)
 
 
 def allowed(setting: Setting, topic: str | None, to_topic: str | None) -> tuple[str, ...]:
     """Return the topics that events may be published to: no header names one that is not here."""
+    from scorer.dlq.ledger import ledger_of
     from scorer.errors import SelectionError
 
     if to_topic in setting.dead_letters:
         raise SelectionError(f"--to-topic {to_topic}: that is where the letters are; name a topic that is read")
+    if to_topic in setting.outputs | {ledger_of(name) for name in (*setting.dead_letters, *setting.outputs)}:
+        raise SelectionError(f"--to-topic {to_topic}: the scorer itself writes there; name a topic that is read")
     if to_topic is not None:
         return (to_topic,)
     if not setting.origins:

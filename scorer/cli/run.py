@@ -61,7 +61,7 @@ def run(
                 raise
             # Whoever stops the scorer while its broker is away has not made a mistake, and nothing is lost.
             log.write("warning", "stopped_without_broker", {"message": str(error)})
-            settled = 0
+            return
         telemetry.tell(ServiceStopped(settled, time.monotonic() - started))
 
 

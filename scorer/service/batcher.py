@@ -16,6 +16,8 @@ from scorer.service.pace import Pace
 
 IDLE = 0.1
 """Seconds to wait for a first event before the loop looks whether it should stop."""
+LONGEST_POLL = 0.5
+"""Seconds to wait for more events before it looks again, however long the batch may wait."""
 MAX_BYTES = 32 * 1024 * 1024
 """Bytes of events in hand, about, at which a batch is closed whatever their number."""
 
@@ -39,10 +41,10 @@ class _Hand:
     count: int = 0
     size: int = 0
 
-    def add(self, now: float, records: Records) -> None:
+    def add(self, now: float, records: Records, size: int) -> None:
         self.hauls.append((now, records))
         self.count += len(records)
-        self.size += records.size
+        self.size += size
 
     def take(self, count: int) -> tuple[float, Records]:
         """Return the first `count` events, or all; and when the first of them came."""
@@ -55,7 +57,7 @@ class _Hand:
             parts.append(records)
             count -= len(records)
             self.count -= len(records)
-            self.size -= records.size
+            self.size -= records.size if self.count else self.size  # mostly all of it is taken
         return first_seen, Records.join(parts)
 
 
@@ -67,6 +69,7 @@ class Batcher:
         self._max_wait = max_wait
         self._hands: dict[str, _Hand] = {}
         self._average = 0.0
+        self._asked = False
 
     def ask(self, now: float) -> tuple[int, float]:
         """Return how many records to poll for, and how many seconds at most.
@@ -76,20 +79,22 @@ class Batcher:
         """
         if not self._hands:
             return 1, IDLE
+        self._asked = True
         fits = MAX_BYTES / max(self._average, 1.0)
-        return max(1, int(min(self._pace.most - self._ready, fits))), max(self._closes - now, 0.0)
+        return max(1, int(min(self._pace.most - self._ready, fits))), min(max(self._closes - now, 0.0), LONGEST_POLL)
 
     def add(self, records: tuple[Records, ...], now: float) -> None:
         """Take records that came at `now`."""
         for part in records:
-            self._hands.setdefault(part.topic, _Hand()).add(now, part)
-            self._average = part.size / len(part)
+            size = part.size
+            self._hands.setdefault(part.topic, _Hand()).add(now, part, size)
+            self._average = size / len(part)
 
     def due(self, now: float) -> bool:
-        """Return whether the batch is to be closed."""
+        """Return whether the batch is to be closed; more was asked for before, so what is there comes along."""
         if not self._hands:
             return False
-        return bool(self.full) or self._ready >= self._pace.most or now >= self._closes
+        return bool(self.full) or self._ready >= self._pace.most or (self._asked and now >= self._closes)
 
     @property
     def full(self) -> frozenset[str]:
@@ -102,6 +107,7 @@ class Batcher:
 
     def take(self) -> Batch:
         """Close the batch and begin the next."""
+        self._asked = False
         taken = {topic: hand.take(self._pace.share(topic)) for topic, hand in self._hands.items()}
         self._hands = {topic: hand for topic, hand in self._hands.items() if hand.count}
         return Batch(
@@ -112,7 +118,7 @@ class Batcher:
     def drop(self) -> int:
         """Drop everything in hand, to be read again; return how many events that were."""
         dropped = len(self)
-        self._hands = {}
+        self._hands, self._asked = {}, False
         return dropped
 
     def __len__(self) -> int:

@@ -127,6 +127,13 @@ def test_a_letter_is_shown_whole_and_steers_no_terminal(world: World) -> None:
     assert "is no letter's coordinate" in dlq("show", world.settings, "payments", code=50)
 
 
+def test_no_event_goes_where_the_scorer_writes(world: World) -> None:
+    """A typo must not put events among decisions, dead letters or receipts: their readers could not go on."""
+    world.publish(six(world))
+    for topic in (f"{world.other}.decisions", world.dead_letters, f"{world.dead_letters}.redriven"):
+        assert f"--to-topic {topic}" in dlq("redrive", world.settings, "--dry-run", "--to-topic", topic, code=50)
+
+
 def test_a_redrive_gives_the_events_back_once(world: World) -> None:
     """Each event is where it came from, as it was; whatever is asked for afterwards, none comes a second time."""
     buried = six(world)

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from service_story import places, records
 
 from scorer.records import Records
-from scorer.service.batcher import IDLE, MAX_BYTES, Batcher
+from scorer.service.batcher import IDLE, LONGEST_POLL, MAX_BYTES, Batcher
 from scorer.service.pace import Pace
 
 
@@ -31,7 +32,7 @@ def test_max_wait_does_not_run_from_the_last_event() -> None:
     for offset, now in enumerate([0.0, 4.0, 8.0]):
         batcher.add(one(offset), now)
         assert not batcher.due(now)
-    assert batcher.ask(8.0) == (97, 2.0)
+    assert batcher.ask(8.0) == (97, LONGEST_POLL)
     assert not batcher.due(9.9)
     assert batcher.due(10.0)
 
@@ -45,6 +46,7 @@ def test_max_wait_does_not_run_from_when_collecting_began() -> None:
         assert not batcher.due(now)
     batcher.add(one(0), 60.0)
     assert not batcher.due(60.0)
+    batcher.ask(60.0)
     assert not batcher.due(69.9)
     assert batcher.due(70.0)
 
@@ -57,9 +59,30 @@ def test_max_wait_does_not_run_from_when_the_batch_object_was_made() -> None:
     assert batcher.due(2.0)
     assert batcher.take().first_seen == {"t": 1.0}
     batcher.add(one(2), 30.0)
+    batcher.ask(30.0)
     assert not batcher.due(39.9)
     assert batcher.due(40.0)
     assert batcher.take().first_seen == {"t": 30.0}
+
+
+def test_without_a_wait_what_is_there_comes_along() -> None:
+    """A wait of 0 is no batch of one: once more is asked for, without waiting, and then the batch goes."""
+    batcher = batching(100, 0.0)
+    batcher.add(one(0), 1.0)
+    assert not batcher.due(1.0)
+    assert batcher.ask(1.0) == (99, 0.0)
+    batcher.add(one(1), 1.0)
+    assert batcher.due(1.0)
+    assert len(batcher.take()) == 2
+
+
+def test_a_long_wait_is_waited_in_pieces() -> None:
+    """However long a batch may wait, the loop looks up now and then: somebody may want it to stop."""
+    batcher = batching(100, 60.0)
+    batcher.add(one(0), 0.0)
+    assert batcher.ask(10.0) == (99, LONGEST_POLL)
+    assert batcher.ask(59.9)[1] == pytest.approx(0.1)
+    assert not batcher.due(59.9)
 
 
 def test_an_empty_batch_is_never_due() -> None:
@@ -136,7 +159,7 @@ def test_large_events_close_a_batch_by_their_bytes() -> None:
     batcher = batching(4096, 60.0)
     megabyte = replace(records("t", (0, 0)), values=[b"x" * 1_000_000])
     batcher.add((megabyte,), 0.0)
-    assert batcher.ask(0.0) == (MAX_BYTES // 1_000_000, 60.0)
+    assert batcher.ask(0.0) == (MAX_BYTES // 1_000_000, LONGEST_POLL)
     while len(batcher) < MAX_BYTES / 1_000_000:
         assert not batcher.due(1.0)
         batcher.add((megabyte,), 1.0)
