@@ -37,10 +37,18 @@ class Span:
 
     @classmethod
     def of(cls, start: str, stop: str, now: float) -> Span:
-        """Read both options."""
-        from scorer.replay.positions import parse
+        """Read both options; raises SelectionError where no time lies between them."""
+        from scorer.errors import SelectionError
+        from scorer.replay.positions import At, parse
 
-        return cls(parse(start, "--from", now), parse(stop, "--to", now))
+        span = cls(parse(start, "--from", now), parse(stop, "--to", now))
+        if (
+            isinstance(span.start, At)
+            and isinstance(span.stop, At)
+            and span.start.milliseconds >= span.stop.milliseconds
+        ):
+            raise SelectionError(f"--from {start} is not before --to {stop}: nothing lies between")
+        return span
 
     def selection(self, topic: str | None, reasons: list[str] | None) -> Selection:
         """Return which letters are meant."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scorer.pipeline import Lane
     from scorer.service.delivery import Delivery
     from scorer.service.loop import Service
+    from scorer.service.outage import Outage
     from scorer.telemetry import Telemetry
     from scorer.telemetry.log import JsonLog
 
@@ -156,19 +157,22 @@ def _service(  # noqa: PLR0917 - what a service is made of
     from scorer.service.batcher import Batcher
     from scorer.service.breaker import Breakers
     from scorer.service.loop import Service
+    from scorer.service.outage import Outage
     from scorer.service.pace import BATCH_SECONDS, Pace
 
     most = int(settings.kafka.get("max.poll.interval.ms", LOOP_SILENCE * 1000)) / 1000
     rows = {topic: lane.rows for topic, lane in lanes.items()}
     pace = Pace(rows, settings.batch.max_events, min(BATCH_SECONDS, most / 4))
+    outage = Outage(telemetry.tell, time.monotonic)
     limits = {name: topic.max_dead_letters for name, topic in settings.topics.items()}
     return Service(
         source=source,
-        delivery=_delivery(settings, sink, source, telemetry, stopping),
+        delivery=_delivery(settings, sink, source, telemetry, outage, stopping),
         lanes=lanes,
         pace=pace,
         batcher=Batcher(pace, settings.batch.max_wait_ms / 1000),
         breakers=Breakers({name: limit for name, limit in limits.items() if limit is not None}),
+        outage=outage,
         telemetry=telemetry,
         stopping=stopping.is_set,
         watch=watch,
@@ -250,14 +254,16 @@ def _sink(
         ) from fault
 
 
-def _delivery(settings: Settings, sink: Sink, source: Source, telemetry: Telemetry, stopping: Event) -> Delivery:
+def _delivery(  # noqa: PLR0917 - what a delivery is made of
+    settings: Settings, sink: Sink, source: Source, telemetry: Telemetry, outage: Outage, stopping: Event
+) -> Delivery:
     from scorer.config import Delivery as Mode
     from scorer.service.delivery import AtLeastOnce, ExactlyOnce, Renewals
-    from scorer.telemetry.facts import BrokerTrouble, Client, ProducerRenewed
+    from scorer.telemetry.facts import Client, ProducerRenewed
 
     def hurried(fault: Fault) -> bool:
         telemetry.beat()  # waiting for a broker is not being dead: a restart would not help
-        telemetry.tell(BrokerTrouble(Client.PRODUCER, fault.code, str(fault)))
+        outage.lasts(Client.PRODUCER, fault)
         return stopping.is_set()
 
     renewals = Renewals(sink, lambda reason: telemetry.tell(ProducerRenewed(reason)), hurried=hurried)

@@ -47,7 +47,10 @@ class Office:
 
     def letter(self, place: Origin) -> DeadLetter:
         """Return one letter; raises SelectionError where there is none."""
-        held = self.reader.extent(place.topic).get(place.partition, range(0))
+        extent = self.reader.extent(place.topic)
+        if place.partition not in extent:
+            raise SelectionError(f"{place}: {place.topic} has {len(extent)} partitions, counted from 0")
+        held = extent[place.partition]
         if place.offset in held:
             selected = {place.partition: range(place.offset, place.offset + 1)}
             for records in self.reader.read(place.topic, selected, 1):

@@ -17,6 +17,7 @@ from scorer.service.batcher import Batch, Batcher
 from scorer.service.breaker import Breakers
 from scorer.service.delivery import Delivery
 from scorer.service.ledger import Ledger, covers
+from scorer.service.outage import Outage
 from scorer.service.pace import Pace
 from scorer.telemetry import Telemetry
 from scorer.telemetry.facts import (
@@ -66,6 +67,7 @@ class Service:
         pace: Pace,
         batcher: Batcher,
         breakers: Breakers,
+        outage: Outage,
         telemetry: Telemetry,
         stopping: Callable[[], bool],
         watch: Callable[[], None],
@@ -77,6 +79,7 @@ class Service:
         self._pace = pace
         self._batcher = batcher
         self._breakers = breakers
+        self._outage = outage
         self._telemetry = telemetry
         self._stopping = stopping
         self._watch = watch
@@ -137,9 +140,10 @@ class Service:
             else:
                 self._ledger.forget(rebalance.partitions)
                 self._telemetry.tell(PartitionsRevoked(rebalance.partitions, rebalance.change is Change.LOST))
-        in_hand = len(self._batcher) + sum(map(len, haul.records))
-        if in_hand:
+        in_hand = len(self._batcher)
+        if in_hand or haul.records:
             self._restart()
+        if in_hand:
             self._telemetry.tell(BatchAborted(AbortReason.REBALANCE, in_hand))
 
     def _settle(self, batch: Batch) -> None:
@@ -165,6 +169,7 @@ class Service:
             self._telemetry.tell(BatchAborted(AbortReason.FAULT, len(batch)))
         else:
             self._wait = FIRST_PAUSE
+            self._outage.over()
             self._ledger.settle(offsets)
             self.settled += len(batch)
             for outcome in outcomes:
@@ -203,12 +208,14 @@ class Service:
 
     def _rewound(self) -> Offsets | None:
         try:
-            return self._source.rewind()
+            committed = self._source.rewind()
         except Fault as fault:
             if fault.verdict is not Verdict.RETRY:
                 raise BrokerError(str(fault)) from fault
-            self._telemetry.tell(BrokerTrouble(Client.CONSUMER, fault.code, str(fault)))
+            self._outage.lasts(Client.CONSUMER, fault)
             return None
+        self._outage.over()
+        return committed
 
     def _tell(self, outcome: Outcome, delivery: float) -> None:
         fact = self._fact(outcome, delivery)

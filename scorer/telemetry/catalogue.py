@@ -93,6 +93,12 @@ PRODUCER_RENEWALS: Final = Metric(
 BROKER_TROUBLES: Final = Metric(
     "scorer_broker_troubles_total", Kind.COUNTER, ("client",), "Errors that a Kafka client reported and went on from."
 )
+BROKER_AWAITED: Final = Metric(
+    "scorer_broker_awaited_seconds",
+    Kind.GAUGE,
+    (),
+    "For how long Kafka has left a call unanswered, while nothing is settled; 0 when it answers.",
+)
 BUNDLE_INFO: Final = Metric(
     "scorer_bundle_info",
     Kind.INFO,
@@ -124,6 +130,7 @@ METRICS: Final = (
     TOPIC_STOPPED,
     PRODUCER_RENEWALS,
     BROKER_TROUBLES,
+    BROKER_AWAITED,
     BUNDLE_INFO,
     BAND_EDGE,
     LAST_SETTLED,

@@ -160,6 +160,24 @@ class BrokerTrouble:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerAwaited:
+    """Kafka leaves a call of this client unanswered, for so many seconds since that was first noticed.
+
+    Nothing is settled meanwhile, and nothing is lost; told again at each try, every few seconds.
+    """
+
+    client: Client
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAnswered:
+    """Kafka answers again, after so many seconds of being awaited."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceStopping:
     """The service reads nothing more and settles what it holds; `cause` is a signal's name or an error's message."""
 
@@ -187,6 +205,8 @@ Fact: TypeAlias = (
     | LagMeasured
     | PartitionsStuck
     | BrokerTrouble
+    | BrokerAwaited
+    | BrokerAnswered
     | ServiceStopping
     | ServiceStopped
 )

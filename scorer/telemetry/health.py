@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from scorer.telemetry.facts import BundleLoaded, Fact, PartitionsAssigned, ServiceStopped, ServiceStopping
+from scorer.telemetry.facts import (
+    BrokerAnswered,
+    BrokerAwaited,
+    BundleLoaded,
+    Fact,
+    PartitionsAssigned,
+    ServiceStopped,
+    ServiceStopping,
+)
 
 
 class Health:
@@ -25,6 +33,7 @@ class Health:
         self._last_beat = clock()
         self._unverified = sorted(topics)
         self._assigned = False
+        self._broker_awaited = 0.0
         self._stopping = False
 
     def beat(self) -> None:
@@ -42,6 +51,10 @@ class Health:
                 self._unverified = [name for name in self._unverified if name != topic]
             case PartitionsAssigned():
                 self._assigned = True
+            case BrokerAwaited(seconds=seconds):
+                self._broker_awaited = seconds
+            case BrokerAnswered():
+                self._broker_awaited = 0.0
             case ServiceStopping() | ServiceStopped():
                 self._stopping = True
             case _:
@@ -58,7 +71,7 @@ class Health:
         return not self._unverified and self._assigned and not self._stopping
 
     def explain(self) -> dict[str, Any]:
-        """Return what both verdicts rest on, ready for JSON; `silence` and `max_silence` are in seconds."""
+        """Return what both verdicts rest on, ready for JSON, and how long Kafka has been awaited; all in seconds."""
         return {
             "alive": self.alive,
             "ready": self.ready,
@@ -66,6 +79,7 @@ class Health:
             "max_silence": self._max_silence,
             "unverified_topics": self._unverified,
             "assigned": self._assigned,
+            "broker_awaited": self._broker_awaited,
             "stopping": self._stopping,
         }
 

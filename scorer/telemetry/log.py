@@ -24,6 +24,7 @@ from scorer.telemetry.facts import (
     AbortReason,
     BatchAborted,
     BatchSettled,
+    BrokerAwaited,
     BrokerTrouble,
     BundleLoaded,
     Fact,
@@ -195,7 +196,7 @@ def _level(fact: Fact) -> str:
             return "info" if reason in _EXPECTED_ABORTS else "warning"
         case PartitionsRevoked(lost=lost):
             return "warning" if lost else "info"
-        case ProducerRenewed() | BrokerTrouble():
+        case ProducerRenewed() | BrokerTrouble() | BrokerAwaited():
             return "warning"
         case TopicStopped():
             return "error"

@@ -32,6 +32,8 @@ from scorer.telemetry.facts import (
     AbortReason,
     BatchAborted,
     BatchSettled,
+    BrokerAnswered,
+    BrokerAwaited,
     BrokerTrouble,
     BundleLoaded,
     Client,
@@ -100,6 +102,13 @@ _COUNTED: Mapping[type[Fact], tuple[Metric, Callable[[Any], str]]] = {
     BrokerTrouble: (c.BROKER_TROUBLES, attrgetter("client")),
 }
 """What is counted by one label."""
+_SET: Mapping[type[Fact], tuple[Metric, Callable[[Any], tuple[Labels, float]]]] = {
+    TopicStopped: (c.TOPIC_STOPPED, lambda fact: ((fact.topic,), 1.0)),
+    TopicResumed: (c.TOPIC_STOPPED, lambda fact: ((fact.topic,), 0.0)),
+    BrokerAwaited: (c.BROKER_AWAITED, lambda fact: ((), fact.seconds)),
+    BrokerAnswered: (c.BROKER_AWAITED, lambda _: ((), 0.0)),
+}
+"""What a gauge is set by."""
 
 
 class Metrics:
@@ -117,6 +126,7 @@ class Metrics:
         self._held: set[Partition] = set()
         self._open(c.ASSIGNED_PARTITIONS, ())
         self._open(c.REBALANCES, ())
+        self._open(c.BROKER_AWAITED, ())
         for metric, labels in (
             (c.BATCHES_ABORTED, AbortReason),
             (c.PRODUCER_RENEWALS, RenewReason),
@@ -160,8 +170,10 @@ class Metrics:
             case BatchAborted() | ProducerRenewed() | BrokerTrouble():
                 metric, label = _COUNTED[type(fact)]
                 numbers[metric][(label(fact),)] += 1
-            case TopicStopped(topic=topic) | TopicResumed(topic=topic):
-                numbers[c.TOPIC_STOPPED][(topic,)] = float(isinstance(fact, TopicStopped))
+            case TopicStopped() | TopicResumed() | BrokerAwaited() | BrokerAnswered():
+                metric, setting = _SET[type(fact)]
+                labels, value = setting(fact)
+                numbers[metric][labels] = value
             case PartitionsAssigned(partitions=partitions):
                 numbers[c.REBALANCES][()] += 1
                 self._hold(self._held.union(partitions))

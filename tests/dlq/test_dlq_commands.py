@@ -125,6 +125,12 @@ def test_a_letter_is_shown_whole_and_steers_no_terminal(world: World) -> None:
     assert raw.stdout == bytes(range(256))
     assert "there is no record" in dlq("show", world.settings, f"{world.dead_letters}-0-4", code=50)
     assert "is no letter's coordinate" in dlq("show", world.settings, "payments", code=50)
+    assert "partitions, counted from 0" in dlq("show", world.settings, f"{world.dead_letters}-99-0", code=50)
+
+
+def test_exchanged_times_are_no_empty_answer(world: World) -> None:
+    """Whoever exchanges two times hears of it: "no dead letters" would be believed."""
+    assert "is not before" in dlq("list", world.settings, "--from=-1h", "--to=-2h", code=50)
 
 
 def test_no_event_goes_where_the_scorer_writes(world: World) -> None:

@@ -58,6 +58,13 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long stories to the full run."""
+    long = [item for item in items if SMOKE and item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table."""
     if not ROWS:

@@ -128,7 +128,7 @@ def quota(story: World, rate: float) -> Iterator[None]:
             yield
 
 
-@pytest.mark.skipif(SMOKE, reason="a cluster of its own, and a minute")
+@pytest.mark.long  # a cluster of its own, and a minute
 @pytest.mark.parametrize("seconds", [10.0, 45.0])
 def test_not_enough_replicas(  # noqa: PLR0917 - fixtures
     seconds: float, java: None, directory: Path, trained: Trained, cards: Bundle, report: Report

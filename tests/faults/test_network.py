@@ -96,7 +96,7 @@ def test_harm_on_the_way(  # noqa: PLR0917 - fixtures
     assert found.clean, found.examples
 
 
-@pytest.mark.skipif(SMOKE, reason="a minute and a half")
+@pytest.mark.long  # a minute and a half
 def test_group_out_of_reach(proxy: Proxy, directory: Path, trained: Trained, cards: Bundle, report: Report) -> None:
     """KIP-848: heartbeats do not arrive while records do: the broker evicts the member, whose commits are refused."""
     with world(f"127.0.0.1:{proxy.port}", directory, cards.path, "kip848") as story:

@@ -77,7 +77,7 @@ def fill(story: World, partitions: Sequence[int], count: int) -> None:
     assert producer.flush(60) == 0
 
 
-@pytest.mark.skipif(SMOKE, reason="the short run has its harder brother below")
+@pytest.mark.long  # the short run has its harder brother below
 def test_topic_deleted_and_made_again(
     broker: LocalBroker, directory: Path, trained: Trained, cards: Bundle, report: Report
 ) -> None:

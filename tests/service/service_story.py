@@ -10,6 +10,7 @@ from typing import TypeAlias
 import msgspec
 import numpy as np
 
+from scorer.broker.contract import Fault
 from scorer.broker.memory import MemoryBroker, MemorySink, MemorySource
 from scorer.encode import Encoder, Origin
 from scorer.errors import Reason, Stage
@@ -19,9 +20,10 @@ from scorer.service.batcher import Batcher
 from scorer.service.breaker import Breakers
 from scorer.service.delivery import AtLeastOnce, ExactlyOnce, Renewals
 from scorer.service.loop import Clocks, Service
+from scorer.service.outage import Outage
 from scorer.service.pace import Pace
 from scorer.telemetry import Telemetry
-from scorer.telemetry.facts import BatchSettled, Fact, RenewReason
+from scorer.telemetry.facts import BatchSettled, Client, Fact, RenewReason
 from scorer.telemetry.health import Health
 
 Infer: TypeAlias = Callable[[Inputs], tuple[Scores, list[Rejection]]]
@@ -162,9 +164,15 @@ class Life:
         self.renewed: list[RenewReason] = []
         self.sink = MemorySink(broker, GROUP, f"{GROUP}-{instance}" if exactly_once else None)
         self.source = MemorySource(broker, GROUP, INPUTS)
-        renewals = Renewals(self.sink, self.renewed.append, hurried=lambda _: stopping())
-        once = ExactlyOnce(self.sink, renewals, hurried=lambda _: stopping())
         telemetry = Telemetry(Health(INPUTS, max_silence=300.0, clock=clock), listener)
+        outage = Outage(telemetry.tell, clock)
+
+        def hurried(fault: Fault) -> bool:
+            outage.lasts(Client.PRODUCER, fault)
+            return stopping()
+
+        renewals = Renewals(self.sink, self.renewed.append, hurried=hurried)
+        once = ExactlyOnce(self.sink, renewals, hurried=hurried)
         pace = Pace(dict.fromkeys(INPUTS, ROWS), max_events)
         self.service = Service(
             source=self.source,
@@ -173,6 +181,7 @@ class Life:
             pace=pace,
             batcher=Batcher(pace, 0.005),
             breakers=Breakers(limits or {}),
+            outage=outage,
             telemetry=telemetry,
             stopping=stopping,
             watch=lambda: None,

@@ -23,6 +23,8 @@ from scorer.telemetry.facts import (
     AbortReason,
     BatchAborted,
     BatchSettled,
+    BrokerAnswered,
+    BrokerAwaited,
     LagMeasured,
     PartitionsAssigned,
     PartitionsRevoked,
@@ -580,13 +582,17 @@ def test_a_broker_that_is_away_is_waited_for_before_going_back() -> None:
     broker = Cluster()
     expected = fill(broker, 5)
     broker.script("commit", None, abortable())
-    life = Life(broker, Listener(broker))
+    listener = Listener(broker)
+    life = Life(broker, listener)
     while broker.journal.count("commit") < 2:
         life.service.turn()
         if broker.journal.count("commit") == 1:
             broker.script("rewind", *[retry() for _ in range(50)])
     turn_until_answered(life, expected)
     assert broker.clock() > 50 * LONGEST_PAUSE
+    awaited = [fact.seconds for fact in listener.facts if isinstance(fact, BrokerAwaited)]
+    assert awaited == [LONGEST_PAUSE * n for n in range(50)]
+    assert listener.told(BrokerAnswered) == [BrokerAnswered(50 * LONGEST_PAUSE)]
 
 
 def test_a_service_that_waits_for_its_broker_can_be_stopped() -> None:

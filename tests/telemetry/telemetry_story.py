@@ -63,6 +63,8 @@ def one_of_each() -> list[f.Fact]:
         f.TopicResumed("payments"),
         f.ProducerRenewed(f.RenewReason.FENCED),
         f.BrokerTrouble(f.Client.CONSUMER, "_TRANSPORT", "broker down"),
+        f.BrokerAwaited(f.Client.PRODUCER, 8.0),
+        f.BrokerAnswered(9.5),
         f.ServiceStopping("SIGTERM"),
         f.PartitionsRevoked((FIRST[0],), lost=False),
         f.ServiceStopped(3, 12.5),

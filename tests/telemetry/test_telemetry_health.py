@@ -65,6 +65,17 @@ def test_a_standby_without_partitions_is_ready() -> None:
     assert subject.ready
 
 
+def test_a_broker_that_is_away_is_explained_and_no_verdict() -> None:
+    """A restart mends no broker, so both verdicts stand; the explanation says for how long it has been awaited."""
+    subject = health()
+    for fact in (loaded("payments"), loaded("payouts"), f.PartitionsAssigned(FIRST)):
+        subject.hear(fact)
+    subject.hear(f.BrokerAwaited(f.Client.PRODUCER, 12.5))
+    assert (subject.alive, subject.ready, subject.explain()["broker_awaited"]) == (True, True, 12.5)
+    subject.hear(f.BrokerAnswered(14.0))
+    assert subject.explain()["broker_awaited"] == 0.0
+
+
 @pytest.mark.parametrize("end", [f.ServiceStopping("SIGTERM"), f.ServiceStopped(1, 1.0)])
 def test_stopping_ends_readiness_for_good(end: f.Fact) -> None:
     """Once it stops, a scorer is alive but never ready again, whatever is still assigned to it."""
@@ -102,6 +113,7 @@ def test_the_explanation_names_what_is_missing() -> None:
         "max_silence": 60.0,
         "unverified_topics": ["payouts"],
         "assigned": False,
+        "broker_awaited": 0.0,
         "stopping": False,
     }
 

@@ -75,6 +75,8 @@ def test_every_fact_of_the_life_has_its_line(tape: Tape) -> None:
         "topic_resumed",
         "producer_renewed",
         "broker_trouble",
+        "broker_awaited",
+        "broker_answered",
         "service_stopping",
         "partitions_revoked",
         "progress",
