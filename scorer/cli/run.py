@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from threading import Event, Timer
+from threading import Event, Thread, Timer
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from scorer.telemetry import Telemetry
     from scorer.telemetry.log import JsonLog
 
+LOOK_EVERY = 4.0
+"""Seconds between two looks whether the loop waits for Kafka."""
 GRACE = 9.0
 """Seconds from a signal to the end. Whatever hangs then is left to its time-outs: a crash loses nothing either."""
 LOOP_SILENCE = 300.0
@@ -118,6 +120,7 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     """Join the parts and turn the loop; return the events settled."""
     from scorer.broker.kafka import Cluster, Identity, KafkaSource
     from scorer.config import Start
+    from scorer.service.outage import Outage
 
     bundles = _bundles(settings)  # before Kafka hears of us: what is not trusted leaves no topic behind
     identity = Identity(settings.group, settings.instance)
@@ -142,7 +145,21 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     stack.callback(source.close)
     gc.collect()
     gc.freeze()  # models and lanes live for ever: no collection needs to walk them again
-    return _service(settings, source, sink, lanes, telemetry, stopping, watch).run()
+    outage = Outage(telemetry.tell, time.monotonic)
+    stack.callback(_look_out(outage))
+    return _service(settings, source, sink, lanes, telemetry, outage, stopping, watch).run()
+
+
+def _look_out(outage: Outage) -> Callable[[], None]:
+    """Look at the outage every few seconds, in a thread; return what ends that."""
+    ended = Event()
+
+    def look() -> None:
+        while not ended.wait(LOOK_EVERY):
+            outage.look()
+
+    Thread(target=look, name="outage", daemon=True).start()
+    return ended.set
 
 
 def _service(  # noqa: PLR0917 - what a service is made of
@@ -151,23 +168,22 @@ def _service(  # noqa: PLR0917 - what a service is made of
     sink: Sink,
     lanes: Mapping[str, Lane],
     telemetry: Telemetry,
+    outage: Outage,
     stopping: Event,
     watch: Callable[[], None],
 ) -> Service:
     from scorer.service.batcher import Batcher
     from scorer.service.breaker import Breakers
     from scorer.service.loop import Service
-    from scorer.service.outage import Outage
     from scorer.service.pace import BATCH_SECONDS, Pace
 
     most = int(settings.kafka.get("max.poll.interval.ms", LOOP_SILENCE * 1000)) / 1000
     rows = {topic: lane.rows for topic, lane in lanes.items()}
     pace = Pace(rows, settings.batch.max_events, min(BATCH_SECONDS, most / 4))
-    outage = Outage(telemetry.tell, time.monotonic)
     limits = {name: topic.max_dead_letters for name, topic in settings.topics.items()}
     return Service(
         source=source,
-        delivery=_delivery(settings, sink, source, telemetry, outage, stopping),
+        delivery=_delivery(settings, sink, source, telemetry, stopping),
         lanes=lanes,
         pace=pace,
         batcher=Batcher(pace, settings.batch.max_wait_ms / 1000),
@@ -254,16 +270,14 @@ def _sink(
         ) from fault
 
 
-def _delivery(  # noqa: PLR0917 - what a delivery is made of
-    settings: Settings, sink: Sink, source: Source, telemetry: Telemetry, outage: Outage, stopping: Event
-) -> Delivery:
+def _delivery(settings: Settings, sink: Sink, source: Source, telemetry: Telemetry, stopping: Event) -> Delivery:
     from scorer.config import Delivery as Mode
     from scorer.service.delivery import AtLeastOnce, ExactlyOnce, Renewals
-    from scorer.telemetry.facts import Client, ProducerRenewed
+    from scorer.telemetry.facts import BrokerTrouble, Client, ProducerRenewed
 
     def hurried(fault: Fault) -> bool:
         telemetry.beat()  # waiting for a broker is not being dead: a restart would not help
-        outage.lasts(Client.PRODUCER, fault)
+        telemetry.tell(BrokerTrouble(Client.PRODUCER, fault.code, str(fault)))
         return stopping.is_set()
 
     renewals = Renewals(sink, lambda reason: telemetry.tell(ProducerRenewed(reason)), hurried=hurried)

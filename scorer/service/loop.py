@@ -158,6 +158,7 @@ class Service:
             self._give_up(AbortReason.DEAD_LETTERS, len(batch))
             return
         begun = self._clocks.monotonic()
+        self._outage.begin(len(batch))
         final = self._delivery.deliver([outcome.outgoing for outcome in outcomes], offsets, membership)
         delivery = self._clocks.monotonic() - begun
         if not final and not self._stopping():
@@ -196,7 +197,7 @@ class Service:
 
     def _restart(self) -> Offsets:
         """Start again from the committed offsets, and return them; waits for a broker that is away."""
-        self._batcher.drop()
+        self._outage.begin(self._batcher.drop())
         committed = self._rewound()
         while committed is None and not self._stopping():
             self._telemetry.beat()  # waiting for a broker is not being dead: a restart would not help
@@ -212,7 +213,7 @@ class Service:
         except Fault as fault:
             if fault.verdict is not Verdict.RETRY:
                 raise BrokerError(str(fault)) from fault
-            self._outage.lasts(Client.CONSUMER, fault)
+            self._telemetry.tell(BrokerTrouble(Client.CONSUMER, fault.code, str(fault)))
             return None
         self._outage.over()
         return committed

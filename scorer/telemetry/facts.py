@@ -161,13 +161,13 @@ class BrokerTrouble:
 
 @dataclass(frozen=True, slots=True)
 class BrokerAwaited:
-    """Kafka leaves a call of this client unanswered, for so many seconds since that was first noticed.
+    """So many events in hand have waited for Kafka for so many seconds; told again every few seconds.
 
-    Nothing is settled meanwhile, and nothing is lost; told again at each try, every few seconds.
+    Nothing is settled meanwhile, and nothing is lost.
     """
 
-    client: Client
     seconds: float
+    events: int
 
 
 @dataclass(frozen=True, slots=True)

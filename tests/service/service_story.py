@@ -10,7 +10,6 @@ from typing import TypeAlias
 import msgspec
 import numpy as np
 
-from scorer.broker.contract import Fault
 from scorer.broker.memory import MemoryBroker, MemorySink, MemorySource
 from scorer.encode import Encoder, Origin
 from scorer.errors import Reason, Stage
@@ -23,7 +22,7 @@ from scorer.service.loop import Clocks, Service
 from scorer.service.outage import Outage
 from scorer.service.pace import Pace
 from scorer.telemetry import Telemetry
-from scorer.telemetry.facts import BatchSettled, Client, Fact, RenewReason
+from scorer.telemetry.facts import BatchSettled, Fact, RenewReason
 from scorer.telemetry.health import Health
 
 Infer: TypeAlias = Callable[[Inputs], tuple[Scores, list[Rejection]]]
@@ -165,14 +164,9 @@ class Life:
         self.sink = MemorySink(broker, GROUP, f"{GROUP}-{instance}" if exactly_once else None)
         self.source = MemorySource(broker, GROUP, INPUTS)
         telemetry = Telemetry(Health(INPUTS, max_silence=300.0, clock=clock), listener)
-        outage = Outage(telemetry.tell, clock)
-
-        def hurried(fault: Fault) -> bool:
-            outage.lasts(Client.PRODUCER, fault)
-            return stopping()
-
-        renewals = Renewals(self.sink, self.renewed.append, hurried=hurried)
-        once = ExactlyOnce(self.sink, renewals, hurried=hurried)
+        self.outage = Outage(telemetry.tell, clock)
+        renewals = Renewals(self.sink, self.renewed.append, hurried=lambda _: stopping())
+        once = ExactlyOnce(self.sink, renewals, hurried=lambda _: stopping())
         pace = Pace(dict.fromkeys(INPUTS, ROWS), max_events)
         self.service = Service(
             source=self.source,
@@ -181,7 +175,7 @@ class Life:
             pace=pace,
             batcher=Batcher(pace, 0.005),
             breakers=Breakers(limits or {}),
-            outage=outage,
+            outage=self.outage,
             telemetry=telemetry,
             stopping=stopping,
             watch=lambda: None,

@@ -590,9 +590,25 @@ def test_a_broker_that_is_away_is_waited_for_before_going_back() -> None:
             broker.script("rewind", *[retry() for _ in range(50)])
     turn_until_answered(life, expected)
     assert broker.clock() > 50 * LONGEST_PAUSE
-    awaited = [fact.seconds for fact in listener.facts if isinstance(fact, BrokerAwaited)]
-    assert awaited == [LONGEST_PAUSE * n for n in range(50)]
-    assert listener.told(BrokerAnswered) == [BrokerAnswered(50 * LONGEST_PAUSE)]
+
+
+def test_a_wait_for_the_broker_is_told_until_it_answers() -> None:
+    """What another thread sees of a batch whose commit hangs, and of the way back: one wait, then its end."""
+    broker = Cluster()
+    expected = fill(broker, 5)
+    listener = Listener(broker)
+    life = Life(broker, listener)
+
+    def hang() -> None:
+        broker.clock.wait(10.0)
+        life.outage.look()
+
+    broker.script("commit", Before(hang), abortable())
+    turn_until_answered(life, expected)
+    assert [(fact.seconds, fact.events > 0) for fact in listener.facts if isinstance(fact, BrokerAwaited)] == [
+        (10.0, True)
+    ]
+    assert [fact.seconds for fact in listener.facts if isinstance(fact, BrokerAnswered)] == [10.0]
 
 
 def test_a_service_that_waits_for_its_broker_can_be_stopped() -> None:

@@ -63,7 +63,7 @@ def one_of_each() -> list[f.Fact]:
         f.TopicResumed("payments"),
         f.ProducerRenewed(f.RenewReason.FENCED),
         f.BrokerTrouble(f.Client.CONSUMER, "_TRANSPORT", "broker down"),
-        f.BrokerAwaited(f.Client.PRODUCER, 8.0),
+        f.BrokerAwaited(8.0, 512),
         f.BrokerAnswered(9.5),
         f.ServiceStopping("SIGTERM"),
         f.PartitionsRevoked((FIRST[0],), lost=False),

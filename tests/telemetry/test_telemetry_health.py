@@ -70,7 +70,7 @@ def test_a_broker_that_is_away_is_explained_and_no_verdict() -> None:
     subject = health()
     for fact in (loaded("payments"), loaded("payouts"), f.PartitionsAssigned(FIRST)):
         subject.hear(fact)
-    subject.hear(f.BrokerAwaited(f.Client.PRODUCER, 12.5))
+    subject.hear(f.BrokerAwaited(12.5, 512))
     assert (subject.alive, subject.ready, subject.explain()["broker_awaited"]) == (True, True, 12.5)
     subject.hear(f.BrokerAnswered(14.0))
     assert subject.explain()["broker_awaited"] == 0.0
