@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import reduce
-from operator import attrgetter
+from itertools import repeat
 from typing import Annotated, Any, cast
 
 import msgspec
 import numpy as np
 from msgspec import Meta
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from scorer.decode.schema import EventSchema, Field, FieldType
@@ -23,6 +23,8 @@ MAX_EVENT_ID = 1024
 """Characters of an event's id: it is copied into the decision, which must fit into a Kafka record."""
 MAX_EVENT_TIME = 2**53
 """Milliseconds since the epoch, before or after: what float64 counts exactly, some 285,000 years."""
+CHUNK = 256
+"""Events decoded at a time: what is made of them is turned into columns before it has left the processor's cache."""
 MAX_MESSAGE = 300
 """Characters of a rejection's message: field names come from outside and may be of any length."""
 
@@ -30,6 +32,7 @@ _DTYPES = {FieldType.NUMBER: np.float64, FieldType.INTEGER: np.int64, FieldType.
 _PATH = re.compile(r" - at `(\$.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(.*)`$", re.DOTALL)
 _OUTSIDE = re.compile(r"^(Number|Integer value) out of range|^Expected (?!.*, got `)", re.DOTALL)
+_ENCODER = msgspec.json.Encoder()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -43,41 +46,42 @@ class JsonDecoder:
 
     def __init__(self, schema: EventSchema) -> None:
         self.schema = schema
-        root = _Branch.of(_bounded(schema))
-        self._decode = msgspec.json.Decoder(root.struct("Event")).decode
-        self._getters = {path: root.getter(path) for path in schema.fields}
+        self._root = _Branch.of(_bounded(schema))
+        self._decode = msgspec.json.Decoder(self._root.prepared("Event")).decode
 
     def __call__(self, records: Records) -> tuple[Columns, list[Rejection]]:
         """Decode a batch; the columns' rows are those of `records` that are sound."""
-        events, rejections = self._events(records)
+        rejections: list[Rejection] = []
+        ids: list[bytes] = []
+        parts: list[dict[str, NDArray[Any]]] = []
+        for start in range(0, max(len(records), 1), CHUNK):
+            events = self._events(records.values[start : start + CHUNK], start, rejections)
+            fields = dict(self._root.columns(events))
+            parts.append({path: _column(self.schema.fields[path], values) for path, values in fields.items()})
+            if self.schema.event_id is not None:
+                ids.extend(map(_ENCODER.encode, fields[self.schema.event_id]))
         rows = np.arange(len(records), dtype=np.intp)
         if rejections:
             rows = np.delete(rows, [r.row for r in rejections])
-        values = {
-            path: _column(field, map(self._getters[path], events), len(events))
-            for path, field in self.schema.fields.items()
-        }
-        return Columns(rows, values, self._ids(records, rows, events), self._times(records, rows, values)), rejections
+        values = {path: np.concatenate([part[path] for part in parts]) for path in self.schema.fields}
+        if self.schema.event_id is None:
+            ids = [_ENCODER.encode(records.coordinate(row)) for row in rows.tolist()]
+        return Columns(rows, values, ids, self._times(records, rows, values)), rejections
 
-    def _events(self, records: Records) -> tuple[list[Any], list[Rejection]]:
+    def _events(self, values: Sequence[bytes | None], start: int, rejections: list[Rejection]) -> list[Any]:
+        """Return the sound events of a chunk, which begins at row `start`, and add a rejection for each other one."""
         # `extend` keeps what it had appended when the iterator raises, and the iterator goes on behind the bad
-        # event: one C loop over the batch, and no event is decoded twice.
+        # event: one C loop over the chunk, and no event is decoded twice.
         events: list[Any] = []
-        rejections: list[Rejection] = []
-        stream: Iterator[Any] = map(self._decode, records.values)  # type: ignore[arg-type]  # None is a tombstone
-        while len(events) + len(rejections) < len(records):
+        before = len(rejections)
+        stream: Iterator[Any] = map(self._decode, values)  # type: ignore[arg-type]  # None is a tombstone
+        while len(events) + len(rejections) - before < len(values):
             try:
                 events.extend(stream)
             except (ValueError, TypeError, RecursionError) as error:
-                row = len(events) + len(rejections)
-                rejections.append(_rejection(row, records.values[row], error))
-        return events, rejections
-
-    def _ids(self, records: Records, rows: NDArray[np.intp], events: Sequence[Any]) -> Sequence[bytes]:
-        encode = msgspec.json.Encoder().encode
-        if self.schema.event_id is None:
-            return [encode(records.coordinate(row)) for row in rows.tolist()]
-        return list(map(encode, map(self._getters[self.schema.event_id], events)))
+                place = len(events) + len(rejections) - before
+                rejections.append(_rejection(start + place, values[place], error))
+        return events
 
     def _times(self, records: Records, rows: NDArray[np.intp], values: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
         stamps = np.fromiter(records.timestamps, np.int64, len(records))[rows]
@@ -126,14 +130,14 @@ class _Branch:
             return child
         raise BundleError(f"event field {path!r} lies inside a field that is a value; a field is one or the other")
 
-    def struct(self, name: str) -> type[msgspec.Struct]:
-        """Return the Struct; attributes are numbered, since a JSON key need not be a Python name."""
+    def prepared(self, name: str) -> type[msgspec.Struct]:
+        """Make the Structs; attributes are numbered, since a JSON key need not be a Python name."""
         fields: list[tuple[str, Any, Any]] = []
         rename: dict[str, str] = {}
         for number, (key, child) in enumerate(self.children.items()):
             rename[f"f{number}"] = key
             if isinstance(child, _Branch):
-                inner = child.struct(f"{name}_{number}")
+                inner = child.prepared(f"{name}_{number}")
                 entry = (inner | None, None) if child.nullable else (inner, msgspec.field())
                 fields.append((f"f{number}", *entry))
             else:
@@ -141,28 +145,25 @@ class _Branch:
                 annotation = _annotation(spec, is_id=is_id)
                 entry = (annotation | None, None) if spec.nullable else (annotation, msgspec.field())
                 fields.append((f"f{number}", *entry))
-        return msgspec.defstruct(name, fields, rename=rename, gc=False, frozen=True, kw_only=True)
+        self._struct = msgspec.defstruct(name, fields, rename=rename, gc=False, frozen=True, kw_only=True)
+        return self._struct
 
     @property
     def nullable(self) -> bool:
         """An object may be null or absent where everything in it may be."""
         return all(c.nullable if isinstance(c, _Branch) else c[0].nullable for c in self.children.values())
 
-    def getter(self, path: str) -> Callable[[Any], Any]:
-        """Return what fetches the value at a path from the Struct; inside an object that is null, every value is."""
-        branch, steps, nullable = self, [], False
-        for key in path.split("."):
-            steps.append(f"f{list(branch.children).index(key)}")
-            child = branch.children[key]
-            if isinstance(child, _Branch):
-                branch, nullable = child, nullable or child.nullable
-        if not nullable:
-            return attrgetter(".".join(steps))
-        return lambda event: reduce(_within, steps, event)
-
-
-def _within(inner: Any, step: str) -> Any:
-    return None if inner is None else getattr(inner, step)
+    def columns(self, events: Sequence[Any], prefix: str = "") -> Iterator[tuple[str, Sequence[Any]]]:
+        """Yield each field's path and its values in all events; inside an object that is null, every value is."""
+        columns: Iterable[Sequence[Any]] = zip(*map(astuple, events), strict=True) if events else repeat(())
+        for (name, child), values in zip(self.children.items(), columns, strict=False):
+            if not isinstance(child, _Branch):
+                yield prefix + name, values
+                continue
+            if child.nullable:
+                nothing = child._struct()
+                values = [nothing if event is None else event for event in values]  # noqa: PLW2901
+            yield from child.columns(values, f"{prefix}{name}.")
 
 
 def _annotation(field: Field, *, is_id: bool) -> Any:
@@ -183,14 +184,15 @@ def _annotation(field: Field, *, is_id: bool) -> Any:
             return bytes
 
 
-def _column(field: Field, values: Iterator[Any], count: int) -> NDArray[Any]:
+def _column(field: Field, values: Sequence[Any]) -> NDArray[Any]:
     """Return one field's values as the array that `Columns` promises."""
+    count = len(values)
     if field.type in (FieldType.STRING, FieldType.BYTES):
         return np.fromiter(values, object, count)
     if field.type is FieldType.TIMESTAMP:
         return np.fromiter(map(_milliseconds, values), np.float64, count)
     if field.nullable:
-        return np.array(list(values), np.float64)  # None becomes NaN
+        return np.array(values, np.float64)  # None becomes NaN
     return np.fromiter(values, _DTYPES[field.type], count)
 
 
