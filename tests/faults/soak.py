@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -37,7 +38,7 @@ from confluent_kafka import Consumer
 from e2e_world import Scorer
 from lives import Life, Watch, slope
 from proxy import Proxy
-from world import Offline, Traffic, World, world
+from world import Offline, Progress, Traffic, World, world
 
 from scorer.broker.local import LocalBroker, free_ports
 from scorer.errors import BrokerUnreachableError
@@ -48,6 +49,8 @@ RISE = 8.0
 """File descriptors or threads by which a process may seem to grow over its life: connections come and go in pairs."""
 CALM = (2.0, 4.0)
 """Seconds between two faults."""
+STALL = 90.0
+"""Seconds without anything settled after which the soak ends, for somebody to look: no fault costs that much."""
 
 
 @dataclass(slots=True)
@@ -168,13 +171,30 @@ def order(draw: random.Random) -> Iterator[str]:
         yield from draw.sample(sorted(HARMS), len(HARMS))
 
 
+class Pulse:
+    """Whether anything is settled: `feel` is called now and then."""
+
+    def __init__(self, story: World) -> None:
+        self._progress = Progress(story.bootstrap, story.topics)
+        self._settled, self._since = 0, time.monotonic()
+
+    def feel(self) -> None:
+        """Assert that something was settled lately."""
+        settled, now = self._progress(), time.monotonic()
+        if settled > self._settled:
+            self._settled, self._since = settled, now
+        assert now - self._since < STALL, f"nothing settled for {now - self._since:.0f} s, since {settled:,} were"
+
+
 def harm(stage: Stage, traffic: Traffic, seconds: float, draw: random.Random) -> Counter[str]:
     """Do one harm after another for so long, and say so; return how often each was done."""
     done: Counter[str] = Counter()
     begun = time.monotonic()
+    pulse = Pulse(stage.story)
     for name in order(draw):
         time.sleep(draw.uniform(*CALM))
         stage.revive()
+        pulse.feel()
         if time.monotonic() >= begun + seconds:
             break
         HARMS[name](stage)
@@ -265,11 +285,14 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=1000, help="events per second")
     arguments = parser.parse_args()
     print(f"soak of {arguments.minutes:g} minutes, --seed {arguments.seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="scorer-soak-") as directory:
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        os.environ["SCORER_CACHE"] = str(Path(directory) / "cache")
-        clean = soak(Path(directory), arguments.minutes, arguments.seed, arguments.rate)
-    return 0 if clean else 1
+    directory = Path(tempfile.mkdtemp(prefix="scorer-soak-"))
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ["SCORER_CACHE"] = str(directory / "cache")
+    print(f"logs in {directory}; they stay unless all is well", flush=True)
+    if not soak(directory, arguments.minutes, arguments.seed, arguments.rate):
+        return 1
+    shutil.rmtree(directory)
+    return 0
 
 
 if __name__ == "__main__":
