@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help install demo test faults soak check bench clean
+.PHONY: help install demo test faults soak check bench bench-latency bench-flat profile clean
 
 help:  ## show the commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 install: $(READY)  ## set up .venv with pinned versions, hashes checked
 
@@ -28,11 +28,20 @@ check: $(READY)  ## format, lint, types, documentation
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_docs.py tests/test_architecture.py
 
-bench: $(READY)  ## events per second beside a bare pass-through, and transform beside NumPy; ARGS=transform for one
+bench: $(READY)  ## speed beside a bare pass-through, and preprocessing beside NumPy; ARGS=--peers for others, and Java
 	$(BIN)/python -m tests.bench $(ARGS)
 
+bench-latency: $(READY)  ## from event produced to decision readable, beside an echo of the same broker
+	$(BIN)/python -m tests.bench.latency $(ARGS)
+
+bench-flat: $(READY)  ## memory and cost per event over millions of events; ARGS="--partitions 1,4,16,64"
+	$(BIN)/python -m tests.bench.flat $(ARGS)
+
+profile: $(READY)  ## where a batch's time goes, stage by stage; ARGS="--mode at-least-once"
+	$(BIN)/python -m tests.bench.profile $(ARGS)
+
 clean:  ## remove .venv and everything that was made
-	rm -rf .venv .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .bench .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \

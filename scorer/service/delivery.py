@@ -17,6 +17,8 @@ FLUSH_TIMEOUT = 35.0
 """Seconds for all acknowledgements: longer than `message.timeout.ms`, which ends every record's wait."""
 REFUSALS = frozenset({"MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "INVALID_MSG", "INVALID_TIMESTAMP"})
 """What a broker says of records that it will never take, however often they are sent."""
+MAX_RESUMES = 5
+"""Times that a commit's outcome is asked for again: a client that lost its coordinator may ask for ever."""
 MAX_REFUSALS = 5
 MAX_RENEWALS = 5
 """Producers replaced in a row, without a batch settled between, before an operator is called."""
@@ -125,7 +127,9 @@ class ExactlyOnce:
 
     def _recover(self, fault: Fault) -> bool | None:
         """Do what the fault asks for, and return what became of the batch."""
-        while fault.verdict is Verdict.RETRY:
+        for _ in range(MAX_RESUMES):
+            if fault.verdict is not Verdict.RETRY:
+                break
             if self._hurried(fault):
                 return None
             try:

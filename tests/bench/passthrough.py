@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -31,7 +32,7 @@ def main(bootstrap: str, source: str, target: str, mode: str) -> None:
         first = consumer.consume(1, 0.1)
         if not first:
             continue
-        messages = first + consumer.consume(4095, 0.005)
+        messages: list[Any] = first + consumer.consume(4095, 0.005)
         metadata = consumer.consumer_group_metadata()
         last = {message.partition(): message.offset() for message in messages}
         offsets = [TopicPartition(source, number, offset + 1) for number, offset in last.items()]

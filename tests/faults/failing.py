@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from scorer.broker.kafka import KafkaSink, KafkaSource, sink, source
-from scorer.cli import main, run
+from scorer.cli import assembly, main
 from scorer.pipeline import Outcome
 from scorer.records import Outgoing
 from scorer.service import loop
@@ -134,7 +134,7 @@ def arm(act: Act, point: str, count: int) -> None:
         "stats_cb": lambda: extend(source, "consumer_properties", stats_cb=strike, **{"statistics.interval.ms": 50}),
         "on_delivery": lambda: replace_reports(strike),
         "logger": lambda: logging.getLogger("scorer.librdkafka").addFilter(strike),
-        "error_cb": lambda: vars(run).update(_hearing=lambda _: strike),
+        "error_cb": lambda: vars(assembly).update(hearing=lambda _: strike),
         "static_member": lambda: extend(source, "consumer_properties", **{"group.instance.id": "the-same"}),
     }
     if point not in doors:

@@ -86,9 +86,7 @@ class Proxy:
         with self._lock:
             harmed, self._harmed = self._harmed, set()
         for end in harmed:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+            _break(end)
 
     def black_hole(self, seconds: float) -> None:
         """Pass nothing on for a while, and tell nobody."""
@@ -149,7 +147,7 @@ class Proxy:
                     self._open.wait()
                 client.sendall(answer)
         for end in (broker, client):
-            end.close()
+            _break(end)
 
     def _harm(self, request: bytes) -> None:
         api = HEADER.unpack_from(request)[1]
@@ -165,6 +163,13 @@ class Proxy:
     def _is_victim(self, request: bytes) -> bool:
         length = HEADER.unpack_from(request)[4]
         return request[HEADER.size : HEADER.size + max(length, 0)].startswith(self._victims)
+
+
+def _break(end: socket.socket) -> None:
+    """Break a connection; to close it alone would not, while another thread waits for something to read from it."""
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
 
 
 def _request(client: socket.socket) -> bytes | None:

@@ -80,7 +80,7 @@ def test_slow_topic_beside_a_quick_one(
             for topics in (slow, quick)
         }
         story.settings |= {"topics": lanes, "group": slow.group, "kafka": {"max.poll.interval.ms": 6000}}
-        Traffic(broker.bootstrap, slow.source, rate=0).send(20_000)
+        Traffic(broker.bootstrap, slow.source, rate=0).send(20_000 if SMOKE else 60_000)
         scorer = story.start(program=(SLOWED, "0.002", "slow"))
         wait_for(lambda: metric(scorer, "scorer_events_total") > 0, scorer, "the first batch")
         values = payloads(frame_of(200 if SMOKE else 1000, 3))

@@ -13,7 +13,7 @@ from scorer.broker.contract import Fault, Membership, Verdict
 from scorer.broker.memory import AnswerLost, Before, MemorySink, MemorySource, Refuse, Slow
 from scorer.errors import BrokerError, FencedError
 from scorer.records import Letter, Offsets, Outgoing, Partition
-from scorer.service.delivery import MAX_REFUSALS, MAX_RENEWALS, AtLeastOnce, ExactlyOnce, Renewals
+from scorer.service.delivery import MAX_REFUSALS, MAX_RENEWALS, MAX_RESUMES, AtLeastOnce, ExactlyOnce, Renewals
 from scorer.service.ledger import covers
 from scorer.telemetry.facts import RenewReason
 
@@ -107,6 +107,19 @@ def test_a_commit_in_doubt_is_asked_for_until_it_is_definite(doubt: Fault | Answ
     assert bench.calls() == ["begin", "publish", "publish", "commit", "end", "end", "end", "end", "renew"]
     assert bench.seen() == [b"a"]
     assert bench.committed()[PARTITION] == 1
+
+
+def test_a_commit_that_stays_in_doubt_is_left_to_a_new_producer() -> None:
+    """A client that gets no answer, ever, is replaced: the new one settles the transaction, the offsets tell how."""
+    bench = Bench()
+    bench.broker.script("end", *[retry() for _ in range(MAX_RESUMES + 1)])
+    assert bench.deliver() is None
+    assert bench.calls()[-2:] == ["end", "renew"]
+    assert bench.renewed == [RenewReason.COMMIT_UNKNOWN]
+    assert bench.seen() == []
+    assert bench.committed()[PARTITION] == 0
+    assert bench.deliver()
+    assert bench.seen() == [b"a"]
 
 
 def test_a_producer_under_suspicion_is_replaced_before_the_next_begin() -> None:
