@@ -10,19 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from tests.bench import stream, stream_table, transform
+from tests.bench import printer, stream, stream_table, transform
 from tests.bench.peers.programs import PROGRAMS, Program
 from tests.bench.reference import WORKLOADS
 
-WIDTH = 130
-"""Of the tables where there is no terminal that says how wide it is."""
 TRANSFORM_ROUNDS = 60
 """Of some hundredths of a second each: short, so that what else the machine does falls on all alike."""
 
@@ -30,7 +25,7 @@ TRANSFORM_ROUNDS = 60
 def main() -> None:
     """Measure and print."""
     arguments = _arguments()
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    console = printer()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         if arguments.part != "stream":

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scorer.broker.local import LocalBroker, free_ports
-from tests.bench import reference
+from tests.bench import printer, reference
 
 SLICE = 250_000
 FIRST = 500_000
@@ -200,7 +200,7 @@ def main() -> None:
     parser.add_argument("--partitions", help="comma-separated: the cost per event with each of these instead")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    console, sights = Console(), list[Sight]()
+    console, sights = printer(), list[Sight]()
     events = reference.values(PARTITION_EVENTS if arguments.partitions else SLICE)
     with tempfile.TemporaryDirectory() as name, LocalBroker(Path(name) / "kafka") as broker:
         directory = Path(name)

@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scorer.broker.local import LocalBroker
-from tests.bench import reference
+from tests.bench import printer, reference
 from tests.bench.flat import configure, make_topics, running
 
 MODES = ("at-least-once", "exactly-once")
@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--idle", action="store_true", help="lone events, one a second, instead")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    console, runs = Console(), list[Run]()
+    console, runs = printer(), list[Run]()
     rates = [1] if arguments.idle else [int(rate) for rate in arguments.rates.split(",")]
     seconds = IDLE_SECONDS if arguments.idle else arguments.seconds
     with tempfile.TemporaryDirectory() as name, LocalBroker(Path(name) / "kafka") as broker, ExitStack() as stack:

@@ -29,7 +29,7 @@ from rich.table import Table
 
 from scorer.broker.local import LocalBroker
 from scorer.records import Records
-from tests.bench import reference
+from tests.bench import printer, reference
 from tests.bench.flat import Feed, configure, running
 
 WARM_EVENTS = 50_000
@@ -233,7 +233,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         found = measure(Path(name), arguments.events, arguments.mode)
-    report(found, arguments.mode, Console())
+    report(found, arguments.mode, printer())
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1))
 
