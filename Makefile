@@ -6,7 +6,7 @@ READY := .venv/.ready
 .PHONY: help install demo test faults soak check bench bench-latency bench-flat profile clean
 
 help:  ## show the commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 install: $(READY)  ## set up .venv with pinned versions, hashes checked
 

@@ -164,8 +164,7 @@ def _tidied(watch: Callable[[], None]) -> Callable[[], None]:
 def _look_out(outage: Outage) -> Callable[[], None]:
     """Look at the outage every few seconds, and give back memory now and then, in a thread; return what ends that."""
     ended = Event()
-    # After a broker's outage glibc keeps what the client's threads had read ahead: 100 MB after six of them. Other C
-    # libraries have no such call.
+    # After a broker's outage glibc keeps what the client's threads had read ahead. Other C libraries have no such call.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)
 
     def look() -> None:

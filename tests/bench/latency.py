@@ -3,7 +3,7 @@
 usage: python -m tests.bench.latency [--rates 1000,5000,20000] [--seconds N] [--rounds N] [--idle] [--json FILE]
 
 One process produces at a steady rate, another reads `read_committed`, between them either `scorer run` as it comes or
-an echo of the same broker (`tests.bench.echo`), in both delivery modes. An event's time counts from when it was *due*,
+an echo of the same broker (`passthrough.py`), in both delivery modes. An event's time counts from when it was *due*,
 so that a producer or broker that falls behind hides nothing. The first seconds are not counted; rounds are interleaved,
 medians of the rounds' percentiles. `--idle`: lone events, one a second.
 """
@@ -147,7 +147,7 @@ class Bench:
             make_topics(self._bootstrap, (source, target, f"{target}.dlq"), PARTITIONS, {})
             path = configure(directory, self._bootstrap, source, target, mode)
             scorer = ("-m", "scorer", "run", str(path))
-            echo = ("-m", "tests.bench.echo", self._bootstrap, source, target, mode)
+            echo = ("-m", "tests.bench.passthrough", self._bootstrap, source, target, mode, "echo")
             arguments = echo if program == "echo" else scorer
             stack.enter_context(running(*arguments, log=path.with_suffix(".log")))
         for program, mode in subjects():
