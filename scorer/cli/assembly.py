@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scorer.bundle import Bundle
     from scorer.config import Settings
     from scorer.pipeline import Lane
-    from scorer.service.delivery import Delivery
+    from scorer.service.delivery import Aside, Delivery
     from scorer.service.loop import Service
     from scorer.service.outage import Outage
     from scorer.telemetry import Telemetry
@@ -118,6 +118,7 @@ def service(  # noqa: PLR0917 - what a service is made of
     lanes: Mapping[str, Lane],
     telemetry: Telemetry,
     outage: Outage,
+    aside: Aside,
     stopping: Event,
     watch: Callable[[], None],
 ) -> Service:
@@ -133,7 +134,7 @@ def service(  # noqa: PLR0917 - what a service is made of
     limits = {name: topic.max_dead_letters for name, topic in settings.topics.items()}
     return Service(
         source=source,
-        delivery=_delivery(settings, sink, source, telemetry, stopping),
+        delivery=_delivery(settings, sink, source, telemetry, aside, stopping),
         lanes=lanes,
         pace=pace,
         batcher=Batcher(pace, settings.batch.max_wait_ms / 1000),
@@ -145,7 +146,9 @@ def service(  # noqa: PLR0917 - what a service is made of
     )
 
 
-def _delivery(settings: Settings, sink: Sink, source: Source, telemetry: Telemetry, stopping: Event) -> Delivery:
+def _delivery(  # noqa: PLR0917 - what a delivery is made of
+    settings: Settings, sink: Sink, source: Source, telemetry: Telemetry, aside: Aside, stopping: Event
+) -> Delivery:
     from scorer.config import Delivery as Mode
     from scorer.service.delivery import AtLeastOnce, ExactlyOnce, Renewals
     from scorer.telemetry.facts import BrokerTrouble, Client, ProducerRenewed
@@ -157,5 +160,5 @@ def _delivery(settings: Settings, sink: Sink, source: Source, telemetry: Telemet
 
     renewals = Renewals(sink, lambda reason: telemetry.tell(ProducerRenewed(reason)), hurried=hurried)
     if settings.delivery is Mode.EXACTLY_ONCE:
-        return ExactlyOnce(sink, renewals, hurried=hurried)
-    return AtLeastOnce(sink, source, renewals)
+        return ExactlyOnce(sink, renewals, aside, hurried=hurried)
+    return AtLeastOnce(sink, source, renewals, aside)

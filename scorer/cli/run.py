@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -141,7 +142,12 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     stack.callback(source.close)
     outage = Outage(telemetry.tell, time.monotonic)
     stack.callback(_look_out(outage))
-    return assembly.service(settings, source, sink, lanes, telemetry, outage, stopping, _tidied(watch)).run()
+    pool = stack.enter_context(ThreadPoolExecutor(1, "delivery"))
+
+    def aside(call: Callable[[], None]) -> Callable[[], None]:
+        return pool.submit(call).result
+
+    return assembly.service(settings, source, sink, lanes, telemetry, outage, aside, stopping, _tidied(watch)).run()
 
 
 def _tidied(watch: Callable[[], None]) -> Callable[[], None]:

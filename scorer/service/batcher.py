@@ -24,10 +24,14 @@ MAX_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A closed micro-batch: one `Records` a topic, and when its first event came (the batcher's clock, seconds)."""
+    """A closed micro-batch: one `Records` a topic, and when its first event came (the batcher's clock, seconds).
+
+    `full` says that it was closed because it holds no more: others are likely to be waiting.
+    """
 
     records: tuple[Records, ...]
     first_seen: Mapping[str, float]
+    full: bool
 
     def __len__(self) -> int:
         return sum(map(len, self.records))
@@ -71,17 +75,19 @@ class Batcher:
         self._average = 0.0
         self._asked = False
 
-    def ask(self, now: float) -> tuple[int, float]:
+    def ask(self, now: float, *, hurry: bool = False) -> tuple[int, float]:
         """Return how many records to poll for, and how many seconds at most.
 
         While empty, one: a poll waits its whole time out unless it gets all that it asked for, and the first event
         starts the clock.
         """
-        if not self._hands:
+        if not self._hands and not hurry:
+            self._asked = False
             return 1, IDLE
         self._asked = True
         fits = MAX_BYTES / max(self._average, 1.0)
-        return max(1, int(min(self._pace.most - self._ready, fits))), min(max(self._closes - now, 0.0), LONGEST_POLL)
+        wait = 0.0 if hurry else min(max(self._closes - now, 0.0), LONGEST_POLL)
+        return max(1, int(min(self._pace.most - self._ready, fits))), wait
 
     def add(self, records: tuple[Records, ...], now: float) -> None:
         """Take records that came at `now`."""
@@ -94,7 +100,7 @@ class Batcher:
         """Return whether the batch is to be closed; more was asked for before, so what is there comes along."""
         if not self._hands:
             return False
-        return bool(self.full) or self._ready >= self._pace.most or (self._asked and now >= self._closes)
+        return self._holds_enough or (self._asked and now >= self._closes)
 
     @property
     def full(self) -> frozenset[str]:
@@ -107,12 +113,13 @@ class Batcher:
 
     def take(self) -> Batch:
         """Close the batch and begin the next."""
-        self._asked = False
+        self._asked, full = False, self._holds_enough
         taken = {topic: hand.take(self._pace.share(topic)) for topic, hand in self._hands.items()}
         self._hands = {topic: hand for topic, hand in self._hands.items() if hand.count}
         return Batch(
             tuple(records for _, records in taken.values()),
             {topic: first_seen for topic, (first_seen, _) in taken.items()},
+            full,
         )
 
     def drop(self) -> int:
@@ -123,6 +130,10 @@ class Batcher:
 
     def __len__(self) -> int:
         return sum(hand.count for hand in self._hands.values())
+
+    @property
+    def _holds_enough(self) -> bool:
+        return bool(self.full) or self._ready >= self._pace.most
 
     @property
     def _ready(self) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeAlias
 
 from scorer.broker.contract import Fault, Membership, Sink, Source, Verdict
 from scorer.errors import BrokerError, FencedError
@@ -24,15 +25,21 @@ MAX_RENEWALS = 5
 """Producers replaced in a row, without a batch settled between, before an operator is called."""
 
 
+Aside: TypeAlias = Callable[[Callable[[], None]], Callable[[], None]]
+"""Begins a call, beside what the caller does next; what it returns waits for the end, and raises what was raised."""
+
+
+Finish: TypeAlias = Callable[[], bool | None]
+"""Waits until a batch is settled. Returns True if it is final, False if it was dropped, None if only the committed
+offsets can tell. Unless it is final, the caller starts again from the committed offsets. Raises BrokerError or
+FencedError for what an operator must mend."""
+
+
 class Delivery(Protocol):
     """Delivers a batch: all of it, or nothing that a `read_committed` reader would see."""
 
-    def deliver(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> bool | None:
-        """Return True if the batch is final, False if it was dropped, None if only the committed offsets can tell.
-
-        Unless it is final, the caller starts again from the committed offsets. Raises BrokerError or FencedError for
-        what an operator must mend.
-        """
+    def start(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> Finish:
+        """Publish the batch and begin to make it final; what is returned is to be called before the next poll."""
 
     def serve(self) -> None:
         """Let the client say what it has to say; called now and then, also when nothing is delivered."""
@@ -99,21 +106,30 @@ class Renewals:
 class ExactlyOnce:
     """Decisions, dead letters and offsets in one transaction."""
 
-    def __init__(self, sink: Sink, renewals: Renewals, *, hurried: Callable[[Fault], bool]) -> None:
+    def __init__(self, sink: Sink, renewals: Renewals, aside: Aside, *, hurried: Callable[[Fault], bool]) -> None:
         """`hurried` is told what is waited for; an open commit is left to the next producer where it says so."""
         self._sink = sink
         self._renewals = renewals
+        self._aside = aside
         self._hurried = hurried
 
-    def deliver(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> bool | None:
-        """Run one transaction."""
+    def start(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> Finish:
+        """Open a transaction, fill it, and begin its commit."""
         try:
             self._sink.begin()
             for parcel in parcels:
                 self._sink.publish(parcel)
-            self._sink.commit(offsets, membership, COMMIT_TIMEOUT)
+        except Fault as fault:
+            return partial(self._recover, fault)
+        return partial(self._finish, self._aside(partial(self._sink.commit, offsets, membership, COMMIT_TIMEOUT)))
+
+    def _finish(self, wait: Callable[[], None]) -> bool | None:
+        try:
+            wait()
         except Fault as fault:
             return self._recover(fault)
+        finally:
+            del wait  # with the error's traceback it would make a circle that keeps a replaced producer alive
         return self._through()
 
     def serve(self) -> None:
@@ -167,26 +183,38 @@ class ExactlyOnce:
 class AtLeastOnce:
     """Offsets after acknowledgements: nothing is lost, and what was in flight at a crash is decided again."""
 
-    def __init__(self, sink: Sink, source: Source, renewals: Renewals) -> None:
+    def __init__(self, sink: Sink, source: Source, renewals: Renewals, aside: Aside) -> None:
         self._sink = sink
         self._source = source
         self._renewals = renewals
+        self._aside = aside
 
-    def deliver(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> bool:  # noqa: ARG002
-        """Publish, wait for every acknowledgement, commit."""
+    def start(self, parcels: Sequence[Outgoing], offsets: Offsets, membership: Membership) -> Finish:  # noqa: ARG002
+        """Publish, and begin to wait for every acknowledgement; the offsets are committed when that has ended."""
         try:
             for parcel in parcels:
                 self._sink.publish(parcel)
-            self._sink.flush(FLUSH_TIMEOUT)
         except Fault as fault:
-            if fault.verdict is Verdict.STOP:
-                raise BrokerError(f"{fault}; give the scorer this permission, or correct its credentials") from fault
-            if fault.verdict is Verdict.RENEW:
-                self._renewals.renew(_reason(fault), str(fault))
-            self._renewals.refused(fault)
-            return False
+            return partial(self._recover, fault)
+        return partial(self._finish, self._aside(partial(self._sink.flush, FLUSH_TIMEOUT)), offsets)
+
+    def _finish(self, wait: Callable[[], None], offsets: Offsets) -> bool:
+        try:
+            wait()
+        except Fault as fault:
+            return self._recover(fault)
+        finally:
+            del wait  # with the error's traceback it would make a circle that keeps a replaced producer alive
         self._renewals.settled()
         return self._source.commit(offsets)
+
+    def _recover(self, fault: Fault) -> bool:
+        if fault.verdict is Verdict.STOP:
+            raise BrokerError(f"{fault}; give the scorer this permission, or correct its credentials") from fault
+        if fault.verdict is Verdict.RENEW:
+            self._renewals.renew(_reason(fault), str(fault))
+        self._renewals.refused(fault)
+        return False
 
     def serve(self) -> None:
         """Let the client say what it has to say."""

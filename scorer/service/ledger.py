@@ -8,14 +8,14 @@ from scorer.records import Offsets, Partition, Records
 
 
 class Ledger:
-    """Per partition the next offset to decide, as far as this member has settled it.
+    """Per partition the next offset to take in, seen from the records that came since the committed offsets.
 
     The client's own notion (`position()`, stored offsets) moves when records are fetched, also when they are thrown
-    away on an error; committing it has lost events. This one moves only after a commit.
+    away on an error; committing it has lost events. What is committed comes from the records that were decided.
     """
 
     def __init__(self) -> None:
-        self._settled: Offsets = {}
+        self._next: Offsets = {}
 
     def earn(self, records: Iterable[Records]) -> Offsets:
         """Return what a batch's commit must cover: for each of its partitions the last record's offset + 1."""
@@ -24,8 +24,8 @@ class Ledger:
             offsets |= part.next_offsets()
         return offsets
 
-    def repeats(self, records: Iterable[Records]) -> Partition | None:
-        """Return a partition of which the batch holds a record that is settled already, if there is one.
+    def take(self, records: Iterable[Records]) -> Partition | None:
+        """Note that records came; return a partition of which one came before, if there is one.
 
         That must not happen: it would be decided twice. The caller goes back to the committed offsets instead.
         """
@@ -33,22 +33,19 @@ class Ledger:
             firsts = dict(zip(reversed(part.partitions), reversed(part.offsets), strict=True))
             for number, offset in firsts.items():
                 partition = Partition(part.topic, number)
-                if offset < self._settled.get(partition, 0):
+                if offset < self._next.get(partition, 0):
                     return partition
+            self._next |= part.next_offsets()
         return None
-
-    def settle(self, offsets: Offsets) -> None:
-        """Note that a commit of `offsets` is final."""
-        self._settled |= offsets
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """Drop partitions that were taken away: somebody else settles them now."""
         for partition in partitions:
-            self._settled.pop(partition, None)
+            self._next.pop(partition, None)
 
     def restart(self, committed: Offsets) -> None:
         """Take the broker's committed offsets as the truth."""
-        self._settled = dict(committed)
+        self._next = dict(committed)
 
 
 def covers(committed: Offsets, offsets: Offsets) -> bool:

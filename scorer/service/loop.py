@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from scorer.broker.contract import Change, Fault, Haul, Source, Verdict
+from scorer.broker.contract import Change, Fault, Haul, Membership, Source, Verdict
 from scorer.errors import BrokerError, Stage
 from scorer.pipeline import Clock, Lane, Outcome, process
 from scorer.records import Offsets, Partition, Records
 from scorer.service.batcher import Batch, Batcher
 from scorer.service.breaker import Breakers
-from scorer.service.delivery import Delivery
+from scorer.service.delivery import Delivery, Finish
 from scorer.service.ledger import Ledger, covers
 from scorer.service.outage import Outage
 from scorer.service.pace import Pace
@@ -41,6 +42,16 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class _Decided:
+    """A batch that is decided, and not delivered yet."""
+
+    events: int
+    outcomes: Sequence[Outcome]
+    offsets: Offsets
+    membership: Membership
+
+
+@dataclass(frozen=True, slots=True)
 class Clocks:
     """Time as an argument: seconds that never go back, seconds since the epoch, and how to wait."""
 
@@ -55,7 +66,8 @@ class Service:
     `watch` is called now and then, and raises where the world is no longer the one that the service started in.
 
     The order of a batch is its safety: membership is taken with the batch, no poll happens while a transaction is
-    open, the offsets are the last act, and whatever goes wrong leads back to the committed offsets.
+    open, the offsets are the last act, and whatever goes wrong leads back to the committed offsets. While a full batch
+    is committed, the next one, polled before, is decided: the wait is used, and nothing of it leaves the process.
     """
 
     def __init__(
@@ -88,6 +100,7 @@ class Service:
         self._look_due = 0.0
         self._stuck: dict[Partition, int] = {}
         self._wait = FIRST_PAUSE
+        self._decided: _Decided | None = None
         self.settled = 0
 
     def run(self) -> int:
@@ -97,8 +110,8 @@ class Service:
         """
         while not self._stopping():
             self.turn()
-        if len(self._batcher):
-            self._telemetry.tell(BatchAborted(AbortReason.STOPPING, len(self._batcher)))
+        if self._in_hand:
+            self._telemetry.tell(BatchAborted(AbortReason.STOPPING, self._in_hand))
         return self.settled
 
     def turn(self) -> None:
@@ -107,18 +120,22 @@ class Service:
         now = self._clocks.monotonic()
         self._source.hold(self._batcher.full | self._breakers.stopped(now))
         try:
-            haul = self._source.poll(*self._batcher.ask(now))
+            haul = self._source.poll(*self._batcher.ask(now, hurry=self._decided is not None))
         except Fault as fault:
             self._telemetry.tell(BrokerTrouble(Client.CONSUMER, fault.code, str(fault)))
-            self._give_up(AbortReason.FAULT, len(self._batcher))
+            self._give_up(AbortReason.FAULT, self._in_hand)
             return
         now = self._clocks.monotonic()
         if haul.rebalances:
             self._rebalanced(haul)
+        elif self._ledger.take(haul.records) is not None:
+            self._give_up(AbortReason.REPEATED, self._in_hand)
         else:
             self._batcher.add(haul.records, now)
             if self._batcher.due(now):
-                self._settle(self._batcher.take())
+                self._decide(self._batcher.take())
+            else:
+                self._start()()
         if now >= self._look_due:
             self._look_due = now + LOOK_EVERY
             self._look_around()
@@ -140,41 +157,65 @@ class Service:
             else:
                 self._ledger.forget(rebalance.partitions)
                 self._telemetry.tell(PartitionsRevoked(rebalance.partitions, rebalance.change is Change.LOST))
-        in_hand = len(self._batcher)
+        in_hand = self._in_hand
         if in_hand or haul.records:
             self._restart()
         if in_hand:
             self._telemetry.tell(BatchAborted(AbortReason.REBALANCE, in_hand))
 
-    def _settle(self, batch: Batch) -> None:
-        if self._ledger.repeats(batch.records) is not None:
-            self._give_up(AbortReason.REPEATED, len(batch))
-            return
+    def _decide(self, batch: Batch) -> None:
+        """Decide a batch while the one before it is delivered; unless more is waiting, deliver it too."""
         offsets = self._ledger.earn(batch.records)
         membership = self._source.membership()
-        outcomes = [self._score(records, batch.first_seen[records.topic]) for records in batch.records]
+        finish = self._start()
+        try:
+            outcomes = [self._score(records, batch.first_seen[records.topic]) for records in batch.records]
+        finally:
+            through = finish()
+        if not through:
+            self._telemetry.tell(BatchAborted(AbortReason.FAULT, len(batch)))
+            return
         stopped = [outcome for outcome in outcomes if self._stops(outcome)]
         if stopped:
             self._give_up(AbortReason.DEAD_LETTERS, len(batch))
             return
+        self._decided = _Decided(len(batch), outcomes, offsets, membership)
+        if not batch.full:
+            self._start()()
+
+    def _start(self) -> Callable[[], bool]:
+        """Begin to deliver what is decided, if anything is, and return what ends that.
+
+        It says whether what was polled since is still to be used; if not, it was dropped, to be read again.
+        """
+        decided, self._decided = self._decided, None
+        if decided is None:
+            return lambda: True
         begun = self._clocks.monotonic()
-        self._outage.begin(len(batch))
-        final = self._delivery.deliver([outcome.outgoing for outcome in outcomes], offsets, membership)
-        delivery = self._clocks.monotonic() - begun
-        if not final and not self._stopping():
+        parcels = [outcome.outgoing for outcome in decided.outcomes]
+        finish = self._delivery.start(parcels, decided.offsets, decided.membership)
+        return partial(self._settle, decided, finish, self._clocks.monotonic() - begun)
+
+    def _settle(self, decided: _Decided, finish: Finish, spent: float) -> bool:
+        begun = self._clocks.monotonic()
+        self._outage.begin(decided.events)
+        final = finish()
+        spent += self._clocks.monotonic() - begun
+        through = bool(final)
+        if not through and not self._stopping():
             self._clocks.pause(self._wait)
             self._wait = min(self._wait * 2, LONGEST_PAUSE)
             committed = self._restart()
-            final = final is None and covers(committed, offsets)
+            final = final is None and covers(committed, decided.offsets)
         if not final:
-            self._telemetry.tell(BatchAborted(AbortReason.FAULT, len(batch)))
-        else:
-            self._wait = FIRST_PAUSE
-            self._outage.over()
-            self._ledger.settle(offsets)
-            self.settled += len(batch)
-            for outcome in outcomes:
-                self._tell(outcome, delivery)
+            self._telemetry.tell(BatchAborted(AbortReason.FAULT, decided.events))
+            return through
+        self._wait = FIRST_PAUSE
+        self._outage.over()
+        self.settled += decided.events
+        for outcome in decided.outcomes:
+            self._tell(outcome, spent)
+        return through
 
     def _score(self, records: Records, first_seen: float) -> Outcome:
         outcome = process(records, self._lanes[records.topic], self._clocks.monotonic, first_seen)
@@ -191,13 +232,20 @@ class Service:
         self._telemetry.tell(TopicStopped(topic, round(share, 4), self._breakers.limit(topic), reasons))
         return True
 
+    @property
+    def _in_hand(self) -> int:
+        """How many events are in hand, decided or not."""
+        return len(self._batcher) + (self._decided.events if self._decided else 0)
+
     def _give_up(self, reason: AbortReason, events: int) -> None:
         self._restart()
         self._telemetry.tell(BatchAborted(reason, events))
 
     def _restart(self) -> Offsets:
         """Start again from the committed offsets, and return them; waits for a broker that is away."""
-        self._outage.begin(self._batcher.drop())
+        self._outage.begin(self._in_hand)
+        self._decided = None
+        self._batcher.drop()
         committed = self._rewound()
         while committed is None and not self._stopping():
             self._telemetry.beat()  # waiting for a broker is not being dead: a restart would not help

@@ -77,6 +77,7 @@ def wrap(watch: Watch) -> None:
     from scorer.encode import Encoder
     from scorer.service import loop
     from scorer.service.batcher import Batcher
+    from scorer.service.delivery import AtLeastOnce, ExactlyOnce
     from scorer.service.ledger import Ledger
     from scorer.telemetry import Telemetry
 
@@ -91,7 +92,8 @@ def wrap(watch: Watch) -> None:
         "encode": ((Encoder, "oversize"), (Encoder, "__call__")),
         "produce": ((KafkaSink, "publish"),),
         "commit": (
-            *((KafkaSink, name) for name in ("begin", "flush", "commit")),
+            (KafkaSink, "begin"),
+            *((kind, "_finish") for kind in (ExactlyOnce, AtLeastOnce)),  # what is left of the wait
             *((KafkaSource, name) for name in ("membership", "commit")),
         ),
         "telemetry": ((Telemetry, "tell"), (Telemetry, "beat"), (loop.Service, "_tell")),

@@ -63,7 +63,9 @@ def test_killed_at_every_failpoint(  # noqa: PLR0917 - fixtures
         with Traffic(broker.bootstrap, story.topics.source, rate=1000):
             for number in range(rounds):
                 point = points[(2 + number) % len(points)]
-                scorer = story.start(program=(FAILING, "die", point, str(draw.randrange(1, 40))))
+                # In every other life batches are full, so that each is committed while the next one is decided.
+                small = {"max_events": 8} if number % 2 else {}
+                scorer = story.start(program=(FAILING, "die", point, str(draw.randrange(1, 40))), batch=small)
                 assert scorer.process.wait(story.patience) == -9, scorer.tail()
             story.start()
         story.await_settled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -17,7 +18,7 @@ from scorer.pipeline import Lane
 from scorer.records import Bands, Columns, Inputs, Partition, Records, Rejection, Scores
 from scorer.service.batcher import Batcher
 from scorer.service.breaker import Breakers
-from scorer.service.delivery import AtLeastOnce, ExactlyOnce, Renewals
+from scorer.service.delivery import Aside, AtLeastOnce, ExactlyOnce, Renewals
 from scorer.service.loop import Clocks, Service
 from scorer.service.outage import Outage
 from scorer.service.pace import Pace
@@ -98,6 +99,21 @@ def lane(topic: str, infer: Infer) -> Lane:
     return Lane(topic, decode, transform, infer, bands, encoder, ROWS)
 
 
+def at_once(call: Callable[[], None]) -> Callable[[], None]:
+    """Make a call before anything else happens, and give its outcome to whoever waits for it."""
+    future: Future[None] = Future()
+    try:
+        future.set_result(call())
+    except Exception as error:
+        future.set_exception(error)
+    return future.result
+
+
+def at_last(call: Callable[[], None]) -> Callable[[], None]:
+    """Make a call only when somebody waits for it."""
+    return call
+
+
 def fill(broker: MemoryBroker, count: int) -> set[str]:
     """Write that many events to every partition of every input, each fifth one broken; return their coordinates."""
     for topic in INPUTS:
@@ -157,6 +173,7 @@ class Life:
         infer: Infer | None = None,
         infers: Mapping[str, Infer] | None = None,
         limits: Mapping[str, float] | None = None,
+        aside: Aside | None = None,
     ) -> None:
         clock = broker.clock
         self.broker = broker
@@ -166,11 +183,12 @@ class Life:
         telemetry = Telemetry(Health(INPUTS, max_silence=300.0, clock=clock), listener)
         self.outage = Outage(telemetry.tell, clock)
         renewals = Renewals(self.sink, self.renewed.append, hurried=lambda _: stopping())
-        once = ExactlyOnce(self.sink, renewals, hurried=lambda _: stopping())
+        beside = aside or at_once
+        once = ExactlyOnce(self.sink, renewals, beside, hurried=lambda _: stopping())
         pace = Pace(dict.fromkeys(INPUTS, ROWS), max_events)
         self.service = Service(
             source=self.source,
-            delivery=once if exactly_once else AtLeastOnce(self.sink, self.source, renewals),
+            delivery=once if exactly_once else AtLeastOnce(self.sink, self.source, renewals, beside),
             lanes={topic: lane(topic, (infers or {}).get(topic, infer or score)) for topic in INPUTS},
             pace=pace,
             batcher=Batcher(pace, 0.005),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from service_story import GROUP, Cluster
+from service_story import GROUP, Cluster, at_once
 
 from scorer.broker.contract import Fault, Membership, Verdict
 from scorer.broker.memory import AnswerLost, Before, MemorySink, MemorySource, Refuse, Slow
@@ -59,8 +59,8 @@ class Bench:
         self.source.poll(1, 0.0)
         self.renewed: list[RenewReason] = []
         self.renewals = Renewals(self.sink, self.renewed.append, hurried=hurried)
-        once = ExactlyOnce(self.sink, self.renewals, hurried=hurried)
-        self.delivery = once if exactly_once else AtLeastOnce(self.sink, self.source, self.renewals)
+        once = ExactlyOnce(self.sink, self.renewals, at_once, hurried=hurried)
+        self.delivery = once if exactly_once else AtLeastOnce(self.sink, self.source, self.renewals, at_once)
         self.broker.journal.clear()
 
     def deliver(self, name: str = "a", offset: int = 1, membership: Membership | None = None) -> bool:
@@ -69,7 +69,7 @@ class Bench:
         first = Outgoing("payments.decisions", [text], [text], "payments.dlq", [LETTER])
         second = Outgoing("payouts.decisions", [text], [text], "payouts.dlq")
         place = membership or self.source.membership()
-        return self.delivery.deliver([first, second], {PARTITION: offset}, place)
+        return self.delivery.start([first, second], {PARTITION: offset}, place)()
 
     def committed(self) -> Offsets:
         """Return the group's committed offsets."""
@@ -417,7 +417,6 @@ def deliver_or_stop(bench: Bench, name: str, offset: int) -> bool:
         return bench.deliver(name, offset)
     except BrokerError:
         bench.sink = MemorySink(bench.broker, GROUP, f"{GROUP}-0")
-        bench.delivery = ExactlyOnce(
-            bench.sink, Renewals(bench.sink, bench.renewed.append, hurried=lambda _: False), hurried=lambda _: False
-        )
+        renewals = Renewals(bench.sink, bench.renewed.append, hurried=lambda _: False)
+        bench.delivery = ExactlyOnce(bench.sink, renewals, at_once, hurried=lambda _: False)
         return False

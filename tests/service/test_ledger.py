@@ -1,4 +1,4 @@
-"""The ledger: a batch earns its own last offsets + 1, and what is settled is not decided again."""
+"""The ledger: a batch earns its own last offsets + 1, and what came before is not decided again."""
 
 # ruff: noqa: D102 - the methods of a state machine are its rules
 
@@ -48,51 +48,48 @@ def test_offsets_earned_are_the_last_ones_plus_one(places: list[tuple[Partition,
         batch = places[start:end]
         earned = ledger.earn(parts(batch))
         assert earned == {partition: offset + 1 for partition, offset in batch}
-        assert ledger.repeats(parts(batch)) is None
-        ledger.settle(earned)
+        assert ledger.take(parts(batch)) is None
     assert ledger.earn(()) == {}
 
 
 @given(STREAMS, st.data())
-def test_a_settled_record_is_known_again(places: list[tuple[Partition, int]], data: st.DataObject) -> None:
-    """Any record of a settled batch, anywhere in a later one, is found, and its partition is named."""
+def test_a_record_that_came_before_is_known_again(places: list[tuple[Partition, int]], data: st.DataObject) -> None:
+    """Any record that came before, anywhere in what comes later, is found, and its partition is named."""
     ledger = Ledger()
-    ledger.settle(ledger.earn(parts(places)))
+    assert ledger.take(parts(places)) is None
     again, offset = data.draw(st.sampled_from(places))
     ends = ledger.earn(parts(places))
     later = [(partition, end + 7) for partition, end in ends.items() if partition != again]
-    ascending = [(again, offset), (again, ends[again] + 7)]
-    assert ledger.repeats(parts([*later, *ascending])) == again
-    assert ledger.repeats(parts([*later, ascending[1]])) is None
+    assert ledger.take(parts([*later, (again, offset), (again, ends[again] + 7)])) == again
 
 
-def test_earning_settles_nothing() -> None:
-    """Only a commit moves the ledger: a batch that was given up may come again."""
+def test_earning_moves_nothing() -> None:
+    """What a batch earns may be asked as often as one likes."""
     ledger = Ledger()
     batch = parts([(PARTITIONS[0], 5)])
     ledger.earn(batch)
-    assert ledger.repeats(batch) is None
+    assert ledger.take(batch) is None
 
 
 def test_forgotten_partitions_may_come_back() -> None:
     """A partition that was taken away is somebody else's: wherever it starts when it returns is right."""
     ledger = Ledger()
-    ledger.settle({PARTITIONS[0]: 10, PARTITIONS[1]: 10})
+    ledger.restart({PARTITIONS[0]: 10, PARTITIONS[1]: 10})
     ledger.forget([PARTITIONS[0], PARTITIONS[3]])
-    assert ledger.repeats(parts([(PARTITIONS[0], 3)])) is None
-    assert ledger.repeats(parts([(PARTITIONS[1], 3)])) == PARTITIONS[1]
+    assert ledger.take(parts([(PARTITIONS[0], 3)])) is None
+    assert ledger.take(parts([(PARTITIONS[1], 3)])) == PARTITIONS[1]
 
 
 def test_a_restart_takes_the_brokers_word() -> None:
-    """After a restart only the committed offsets count, whether they are behind or ahead of what was settled."""
+    """After a restart only the committed offsets count, whether they are behind or ahead of what came before."""
     ledger = Ledger()
-    ledger.settle({PARTITIONS[0]: 10, PARTITIONS[1]: 10})
+    ledger.take(parts([(PARTITIONS[0], 9), (PARTITIONS[1], 9)]))
     committed = {PARTITIONS[0]: 4, PARTITIONS[1]: 20}
     ledger.restart(committed)
     committed[PARTITIONS[0]] = 99
-    assert ledger.repeats(parts([(PARTITIONS[0], 4), (PARTITIONS[1], 20)])) is None
-    assert ledger.repeats(parts([(PARTITIONS[0], 3)])) == PARTITIONS[0]
-    assert ledger.repeats(parts([(PARTITIONS[1], 19)])) == PARTITIONS[1]
+    assert ledger.take(parts([(PARTITIONS[0], 3)])) == PARTITIONS[0]
+    assert ledger.take(parts([(PARTITIONS[1], 19)])) == PARTITIONS[1]
+    assert ledger.take(parts([(PARTITIONS[0], 4), (PARTITIONS[1], 20)])) is None
 
 
 def test_covered_is_every_partition_or_none() -> None:
@@ -104,7 +101,7 @@ def test_covered_is_every_partition_or_none() -> None:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Every input in every state, against a plain set of the settled records."""
+    """Every input in every state, against the plain ends of what came."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,12 +109,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ends: Offsets = {}
 
     @rule(partition=st.sampled_from(PARTITIONS), offset=st.integers(0, 30), count=st.integers(1, 5))
-    def settle(self, partition: Partition, offset: int, count: int) -> None:
-        batch = parts([(partition, offset + n) for n in range(count)])
-        repeated = self.ledger.repeats(batch)
+    def take(self, partition: Partition, offset: int, count: int) -> None:
+        repeated = self.ledger.take(parts([(partition, offset + n) for n in range(count)]))
         assert repeated == (partition if offset < self.ends.get(partition, 0) else None)
         if repeated is None:
-            self.ledger.settle(self.ledger.earn(batch))
             self.ends[partition] = offset + count
 
     @rule(gone=st.lists(st.sampled_from(PARTITIONS)))
