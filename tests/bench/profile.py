@@ -70,8 +70,8 @@ class Watch:
         return watched
 
 
-def wrap(watch: Watch) -> None:
-    """Put the watch around the service's parts."""
+def places() -> dict[str, tuple[tuple[Any, str], ...]]:
+    """Return by stage the methods and functions that it consists of: an owner and a name each."""
     from scorer import pipeline
     from scorer.broker.kafka import KafkaSink, KafkaSource, source
     from scorer.encode import Encoder
@@ -81,12 +81,12 @@ def wrap(watch: Watch) -> None:
     from scorer.service.ledger import Ledger
     from scorer.telemetry import Telemetry
 
-    parts: dict[str, tuple[tuple[Any, str], ...]] = {
+    return {
         "consume": ((KafkaSource, "_consumed"),),
         "columns": ((source, "by_topic"),),
         "batcher, ledger": (
             *((Batcher, name) for name in ("ask", "add", "due", "take")),
-            *((Ledger, name) for name in ("earn", "repeats", "settle")),
+            *((Ledger, name) for name in ("take", "earn")),
         ),
         "decide": ((pipeline, "decide"),),
         "encode": ((Encoder, "oversize"), (Encoder, "__call__")),
@@ -99,8 +99,15 @@ def wrap(watch: Watch) -> None:
         "telemetry": ((Telemetry, "tell"), (Telemetry, "beat"), (loop.Service, "_tell")),
         REST: ((loop.Service, "turn"),),
     }
-    for stage, places in parts.items():
-        for owner, name in places:
+
+
+def wrap(watch: Watch) -> None:
+    """Put the watch around the service's parts."""
+    from scorer import pipeline
+    from scorer.service import loop
+
+    for stage, parts in places().items():
+        for owner, name in parts:
             setattr(owner, name, watch.of(stage, getattr(owner, name)))
     process = pipeline.process
     lanes: dict[str, pipeline.Lane] = {}
