@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,16 @@ def _jars(settings: Any) -> list[str]:
         jars = remembered.read_text("utf-8").splitlines() if remembered.exists() else []
         if not jars or not all(map(os.path.exists, jars)):
             _log.info("fetching Apache Kafka into %s, once", settings.repo_cache)
-            jars = _fetch(settings)
+            jars = fetch((KAFKA, LOGGER), settings)
             remembered.write_text("\n".join(jars), "utf-8")
         return jars
 
 
-def _fetch(settings: Any) -> list[str]:
+def fetch(names: Sequence[str], settings: Any) -> list[str]:
+    """Return the jars of Maven artefacts and of what they need at run time, fetched where Maven's cache has them not.
+
+    `settings` are jgo's. Raises whatever jgo's HTTP and XML libraries raise.
+    """
     from jgo.constants import MAVEN_CENTRAL_URL
     from jgo.maven import MavenContext, PythonResolver
 
@@ -75,7 +79,7 @@ def _fetch(settings: Any) -> list[str]:
 
     remotes = {"central": MAVEN_CENTRAL_URL, **settings.repositories}
     context = MavenContext(resolver=WholeFiles(), repo_cache=settings.repo_cache, remote_repos=remotes)
-    named, others = context.resolver.resolve([context.create_dependency(name) for name in (KAFKA, LOGGER)])
+    named, others = context.resolver.resolve([context.create_dependency(name) for name in names])
     return [str(each.artifact.resolve()) for each in (*named, *others) if each.scope in ("compile", "runtime")]
 
 

@@ -79,6 +79,7 @@ def list_(
             ledger = office.recall(name)
             for letter in office.letters(name, selected):
                 census.add(letter, meant=letter in selection, redriven=letter in ledger)
+    _doubt(selection, office)
     if as_json:
         print(show.document(census, setting.dead_letters).decode())
         return
@@ -142,6 +143,7 @@ def redrive(
         slices = span.slices(office.reader, setting)
         terms = Terms(targets(setting.kafka, setting.dead_letters[0], names, now), to_topic, max_redrives)
         plans = {name: office.plan(name, selected, selection, terms) for name, selected in slices.items()}
+        _doubt(selection, office)
         _print(plans, "to redrive")
         count = sum(tally.fates[Fate.REDRIVE] for tally in plans.values())
         if count and not dry_run:
@@ -200,6 +202,14 @@ def _print(tallies: Mapping[str, Tally], doing: str) -> None:
         print("\n".join(show.plan(name, tally, doing)), flush=True)
     if not tallies:
         print("no dead letters", flush=True)
+
+
+def _doubt(selection: Selection, office: Office) -> None:
+    """Say on standard error which reasons asked for no letter has: "0 letters" would be believed of a typo."""
+    from scorer.dlq import show
+
+    for line in show.doubts(selection.reasons, office.met):
+        print(line, file=sys.stderr)
 
 
 def _confirm(count: int, *, yes: bool) -> None:

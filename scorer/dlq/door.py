@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, TypeAlias
@@ -9,7 +10,8 @@ from typing import Any, TypeAlias
 from scorer.broker.contract import Fault
 from scorer.broker.kafka import Identity
 from scorer.broker.kafka.bounded import Slice, SliceReader
-from scorer.broker.kafka.redrive import RedriveCluster, RedriveSink
+from scorer.broker.kafka.redrive import RedriveCluster
+from scorer.broker.kafka.sink import KafkaSink
 from scorer.dlq.families import Origin
 from scorer.dlq.ledger import Ledger, ledger_of
 from scorer.dlq.letters import DeadLetter, Selection, read
@@ -35,6 +37,8 @@ class Office:
         self._clock = clock
         self._watch = watch
         self.reader = SliceReader(kafka, clock=clock)
+        self.met: Counter[str] = Counter()
+        """Reasons of all letters that `letters` and `plan` have looked at, meant or not."""
 
     def close(self) -> None:
         """Disconnect."""
@@ -43,7 +47,9 @@ class Office:
     def letters(self, topic: str, selected: Slice) -> Iterator[DeadLetter]:
         """Yield the letters of a slice."""
         for records in self._watch(self.reader.read(topic, selected, CHUNK), topic, selected):
-            yield from read(records)
+            for letter in read(records):
+                self.met[letter.failure.reason] += 1
+                yield letter
 
     def letter(self, place: Origin) -> DeadLetter:
         """Return one letter; raises SelectionError where there is none."""
@@ -144,10 +150,10 @@ def _recall(reader: SliceReader, ledger_topic: str) -> Ledger:
     return Ledger(reader.read(ledger_topic, everything, CHUNK))
 
 
-def _sink(properties: Properties, identity: Identity) -> RedriveSink:
+def _sink(properties: Properties, identity: Identity) -> KafkaSink:
     """Make the producer, which shuts out any other redrive of the same letters and settles what it left open."""
     try:
-        return RedriveSink(properties, identity, transactional=True, hear=lambda _: None)
+        return KafkaSink(properties, identity, transactional=True, hear=lambda _: None)
     except Fault as fault:
         raise BrokerError(
             f"transactional.id {identity.transactional_id}: cannot begin: {fault}; "

@@ -29,7 +29,7 @@ ATTEMPTS = 5
 
 
 class Writer(Protocol):
-    """A transactional producer, as `broker.kafka.redrive` has it; all but `close` may raise Fault."""
+    """A transactional producer, as `broker.kafka.sink` has it; all but `close` may raise Fault."""
 
     @property
     def suspect(self) -> str | None:

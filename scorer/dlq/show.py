@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Any, Final
 
 import msgspec
@@ -11,9 +13,12 @@ from rich.console import Console
 
 from scorer.dlq.letters import Census, DeadLetter
 from scorer.dlq.plan import Fate, Tally
+from scorer.errors import Reason
 
 MESSAGE: Final = 100
 """Characters of a message in a list; `scorer dlq show` has all of it."""
+REASONS: Final = 10
+"""Reasons named in a doubt at most, the commonest: other systems' are as many as their exceptions."""
 LETTER_HEADS: Final = ("letter", "origin", "reason", "stage", "path", "age", "redrives", "redriven", "message")
 COUNT_HEADS: Final = ("topic", "reason", "letters", "redriven")
 
@@ -74,6 +79,23 @@ def whole(letter: DeadLetter, *, redriven: bool) -> Iterator[str]:
     yield f"{'key':<12}{_content(letter.key)}"
     yield f"{'value':<12}{_kind(letter.value)}"
     yield from _lines(letter.value)
+
+
+def doubts(reasons: Collection[str], met: Counter[str]) -> Iterator[str]:
+    """Yield a line for each reason asked for that is none of the scorer's own and that no letter has.
+
+    `met` counts the reasons of the letters that were looked at. It may be a typo, or another system's exception that
+    was not thrown this time: so it is told, and is no mistake.
+    """
+    known = {name.lower(): name for name in (*Reason, *met) if name}
+    there = ", ".join(f"{visible(name) or '-'} {count:,}" for name, count in met.most_common(REASONS))
+    more = f" and {len(met) - REASONS:,} more" if len(met) > REASONS else ""
+    for asked in sorted(set(reasons) - {*Reason, *met}):
+        # Whoever pastes an exception's whole name means its class, which is all that a letter's reason has of it.
+        near = get_close_matches(asked.rpartition(".")[2].lower(), known, n=1)
+        hint = f"; did you mean {visible(known[near[0]])}?" if near else ""
+        looked = f"those that were looked at have {there}{more}" if met else "there were none to look at"
+        yield f"no letter has the reason {visible(asked)}: {looked}{hint}"
 
 
 def plan(dead_letters: str, tally: Tally, doing: str) -> Iterator[str]:

@@ -21,9 +21,10 @@ BROKER = 1
 
 
 class Api(IntEnum):
-    """Requests of a transaction, by their key in Kafka's protocol."""
+    """Requests by their key in Kafka's protocol."""
 
     Produce = 0
+    OffsetFetch = 9
     AddPartitionsToTxn = 24
     AddOffsetsToTxn = 25
     EndTxn = 26

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+import time
+from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -22,8 +24,11 @@ from dlq_world import Event, World, bury, create_topics, header, values
 from test_dlq_families import connect, spring, streams
 
 from scorer.cli import main
+from scorer.dlq.door import Office
 from scorer.dlq.families import Origin
-from scorer.dlq.letters import OF, REDRIVES
+from scorer.dlq.letters import OF, REDRIVES, Selection
+from scorer.dlq.plan import Fate, Target, Terms
+from scorer.dlq.redrive import Pace
 from scorer.errors import Reason
 from scorer.records import Letter
 
@@ -47,6 +52,12 @@ def dlq(*arguments: object, code: int = 0) -> str:
             main()
     assert int(end.value.code or 0) == code, err.getvalue()
     return (err if code else out).getvalue()
+
+
+def warned(*arguments: object) -> list[str]:
+    """Run `scorer dlq`, which succeeds; return its lines on standard error."""
+    line = [sys.executable, "-m", "scorer", "dlq", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, check=True, text=True).stderr.splitlines()
 
 
 def set_topic(world: World, topic: str, **settings: str) -> None:
@@ -95,6 +106,71 @@ def test_a_list_counts_and_tells(world: World) -> None:
     assert f"{world.dead_letters}-0-0  {world.topic}-1-0" in text
     assert [letter["origin"] for letter in some["letters"]] == [f"{world.topic}-1-{n}" for n in (2, 1)]
     assert "there are others: malformed 3" in dlq("list", world.settings, "--reason", "malfromed")
+
+
+def test_a_misspelt_reason_is_told_once(world: World) -> None:
+    """Whoever misspells a reason hears of it, and which there are; the others are served, and it is no mistake."""
+    world.publish(six(world))
+    doubt = "no letter has the reason malfromed: those that were looked at have malformed 3, wrong_type 2, tombstone 1"
+
+    for command in (("list",), ("redrive", "--yes")):
+        said = warned(*command, world.settings, "--reason", "malfromed", "--reason", "wrong_type")
+        assert [line for line in said if "reason" in line] == [f"{doubt}; did you mean malformed?"]
+    assert warned("redrive", world.settings, "--dry-run", "--reason", "oversize") == []
+    assert len(world.found(world.topic)) == 2
+
+
+def test_a_redrive_does_not_meet_what_comes_meanwhile(world: World) -> None:
+    """Its slice ends where it ended when it began: an event that fails again at once is not counted as another."""
+    buried = six(world)[:4]
+    world.publish(buried)
+
+    def fail_again(seconds: float) -> None:
+        world.publish([bury(Event(Origin(world.topic, 1, 100 + len(met)), b"k", b"again"))])
+        met.append(len(world.found(world.dead_letters)))
+
+    met: list[int] = []
+    terms = Terms({world.topic: Target(2, 1_000_000, 0)}, None, 3)
+    kafka = {"bootstrap.servers": world.bootstrap}
+    with closing(Office(kafka, clock=time.monotonic, watch=lambda batches, *_: batches)) as office:
+        tally = office.redrive(
+            world.dead_letters,
+            office.reader.extent(world.dead_letters),
+            Selection(),
+            terms=terms,
+            pace=Pace(1.0, fail_again),
+            stopping=lambda: False,
+        )
+
+    assert met == [5, 6, 7, 8]
+    assert tally.fates == {Fate.REDRIVE: 4}
+    assert values(world.found(world.topic)) == [letter.value for letter in buried]
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_redrive_that_was_ended_goes_on(world: World, end: signal.Signals, code: int) -> None:
+    """Ended in its midst by Ctrl-C, politely or not at all politely, and run again: each event is there once."""
+    events = [Event(Origin(world.topic, n % 2, n), b"k", b"%d" % n) for n in range(40)]
+    world.publish([bury(event) for event in events])
+    line = [sys.executable, "-m", "scorer", "dlq", "redrive", str(world.settings), "--yes", "--rate", "5/s"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        while running.poll() is None and not world.found(world.topic):
+            pass  # looking takes its time
+        running.send_signal(end)
+        out, err = running.communicate(timeout=60)
+    before = len(world.found(world.topic))
+
+    rest = dlq("redrive", world.settings, "--yes")
+
+    assert running.returncode == code, err
+    assert 0 < before < 40
+    if code > 0:
+        assert f"{before}  redriven" in out
+        assert "run it again for the rest" in err
+    assert f"{before}  already redriven" in rest
+    assert sorted(values(world.found(world.topic))) == sorted(event.value for event in events)
 
 
 def test_a_letter_is_shown_whole_and_steers_no_terminal(world: World) -> None:

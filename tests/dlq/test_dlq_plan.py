@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from scorer.dlq.families import Origin
 from scorer.dlq.ledger import Ledger, receipt
 from scorer.dlq.letters import OF, REDRIVES, Census, DeadLetter, Selection, place
 from scorer.dlq.plan import Fate, Target, Terms, event, size
+from scorer.dlq.show import doubts
 from scorer.errors import Reason, SelectionError
 from scorer.records import Header, Records
 
@@ -173,3 +175,37 @@ def test_what_is_no_coordinate_is_refused(text: str) -> None:
     with pytest.raises(SelectionError, match="write TOPIC-PARTITION-OFFSET"):
         place(text)
     assert place("payments-eu.dlq-1-23") == Origin("payments-eu.dlq", 1, 23)
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [
+        ("malfromed", "; did you mean malformed?"),
+        ("Wrong-Type", "; did you mean wrong_type?"),
+        ("org.apache.kafka.connect.errors.DataException", "; did you mean DataException?"),
+        ("zzz", ""),
+    ],
+)
+def test_a_reason_that_no_letter_has_is_doubted(asked: str, near: str) -> None:
+    """It is named once, with the reasons that there are and the nearest one, if one is near."""
+    met = Counter({"DataException": 3, "": 1})
+
+    said = list(doubts(["malformed", asked, asked], met))
+
+    assert said == [f"no letter has the reason {asked}: those that were looked at have DataException 3, - 1{near}"]
+
+
+def test_a_reason_that_could_be_is_not_doubted() -> None:
+    """A reason of the scorer's own may have no letter today, and another system's is known by its letters."""
+    assert list(doubts([*Reason, "DataException"], Counter({"DataException": 1}))) == []
+    assert list(doubts(["nope"], Counter())) == ["no letter has the reason nope: there were none to look at"]
+
+
+def test_a_doubt_is_one_line_of_bounded_length() -> None:
+    """Other systems' reasons are as many as their exceptions, and whatever they hold, the terminal is not steered."""
+    met = Counter({f"E{n}\x1b": 100 - n for n in range(50)})
+
+    (said,) = doubts(["zzz\n"], met)
+
+    assert said.isprintable()
+    assert said.endswith("E9\\x1b 91 and 40 more")

@@ -45,6 +45,10 @@ class Caller:
                 raise
             raise CallStuckError(f"the client has not returned after {timeout + GRACE:g} s") from None
 
+    def post(self, call: Callable[[], object]) -> None:
+        """Make a call that nobody waits for; what it raises is nobody's either."""
+        self._calls.put((Future(), call))
+
     def close(self, client: list[Any]) -> None:
         """End the thread once it is idle, and destroy the listed client there: that may not return either."""
         self._calls.put((Future(), partial(_bury, client)))
@@ -58,6 +62,13 @@ class Caller:
                 return
             except BaseException as error:  # it belongs to whoever waits for the result
                 future.set_exception(error)
+
+
+def leave(client: list[Any]) -> None:
+    """Close the listed client in a thread of its own, which nobody waits for, and destroy it there."""
+    caller = Caller()
+    caller.post(client[0].close)
+    caller.close(client)
 
 
 def _bury(client: list[Any]) -> None:

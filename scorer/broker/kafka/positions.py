@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicCollection, TopicPartition
 
 from scorer.errors import OffsetLostError
 from scorer.records import Offsets
@@ -73,6 +73,21 @@ def refuse_another(topic: str, was: str, found: str) -> None:
             "the old one's, and some of its records may have been passed over. Choose where to begin with "
             "`kafka-consumer-groups.sh --reset-offsets`"
         )
+
+
+def offset_lost(consumer: Consumer, group: str, tp: TopicPartition, said: str) -> OffsetLostError:
+    """Return the error of a partition that its group has no way to go on with, with what there is instead."""
+    try:
+        low, high = consumer.get_watermark_offsets(tp, timeout=5.0)
+        committed = consumer.committed([tp], 5.0)[0].offset
+        there = f"records {low} to {high - 1} exist" if high > low else "it is empty"
+        facts = f"{there}, {committed if committed >= 0 else 'nothing'} is committed"
+    except KafkaException as error:
+        facts = f"its offsets cannot be asked for: {error.args[0].str()}"
+    return OffsetLostError(
+        f"{tp.topic}-{tp.partition}, group {group}: {said}; {facts}. Any start would lose or repeat events: "
+        f"choose with `kafka-consumer-groups.sh --reset-offsets --group {group} --topic {tp.topic}:{tp.partition} …`"
+    )
 
 
 def shape_of(description: Any) -> Shape:

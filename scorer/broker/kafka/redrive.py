@@ -1,4 +1,4 @@
-"""What a redrive of dead letters needs of a cluster beyond the contract: a ledger, limits, a choice of partition."""
+"""What a redrive of dead letters needs of a cluster beyond the contract: a ledger, and limits."""
 
 from __future__ import annotations
 
@@ -9,28 +9,7 @@ from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]  
 from confluent_kafka.cimpl import NewTopic
 
 from scorer.broker.kafka.cluster import REQUEST_TIMEOUT, Cluster
-from scorer.broker.kafka.sink import KafkaSink, as_faults
 from scorer.errors import BrokerError, TopicMissingError
-from scorer.records import Letter
-
-PARTITION_UA = -1
-"""The client's word for: the key chooses."""
-
-
-class RedriveSink(KafkaSink):
-    """A transactional producer of events as they were: their headers, their time, their partition."""
-
-    def send(self, topic: str, partition: int | None, letter: Letter) -> None:
-        """Queue a record; without a partition its key chooses, and a time of 0 is the present one."""
-        with as_faults(local=True):
-            self._client.producer.produce(
-                topic,
-                value=letter.value,
-                key=letter.key,
-                headers=list(letter.headers),
-                timestamp=max(letter.timestamp, 0),
-                partition=PARTITION_UA if partition is None else partition,
-            )
 
 
 class RedriveCluster(Cluster):

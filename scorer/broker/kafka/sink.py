@@ -26,8 +26,10 @@ from scorer.broker.kafka.patience import Caller, CallStuckError
 from scorer.broker.kafka.positions import Shapes, positions
 from scorer.broker.kafka.verdict import AUTHORIZATION, fault_of
 from scorer.errors import BrokerError
-from scorer.records import Offsets, Outgoing
+from scorer.records import Letter, Offsets, Outgoing
 
+PARTITION_UA = -1
+"""The client's word for: the key chooses."""
 CLOSE_TIMEOUT = 5.0
 Undelivered: TypeAlias = tuple[KafkaError, str]
 """Why a record was not delivered, and its topic."""
@@ -100,13 +102,15 @@ class KafkaSink:
             raise _refused(first, outgoing.decisions_topic, Verdict.RENEW if dead else Verdict.ABORT)
         with as_faults(local=True):
             for letter in outgoing.dead_letters:
-                self._client.producer.produce(
-                    outgoing.dead_letters_topic,
-                    value=letter.value,
-                    key=letter.key,
-                    headers=list(letter.headers),
-                    timestamp=max(letter.timestamp, 0),
-                )
+                self._produce(outgoing.dead_letters_topic, letter, PARTITION_UA)
+
+    def send(self, topic: str, partition: int | None, letter: Letter) -> None:
+        """Queue a record as it is; without a partition its key chooses, and a time of 0 is the present one.
+
+        Raises Fault where the client takes no such record, or no more of them.
+        """
+        with as_faults(local=True):
+            self._produce(topic, letter, PARTITION_UA if partition is None else partition)
 
     def flush(self, timeout: float) -> None:
         """Wait for every acknowledgement."""
@@ -120,6 +124,16 @@ class KafkaSink:
         self._flushed(1.0)
         self._client.undelivered.clear()
         raise fault
+
+    def _produce(self, topic: str, letter: Letter, partition: int) -> None:
+        self._client.producer.produce(
+            topic,
+            value=letter.value,
+            key=letter.key,
+            headers=list(letter.headers),
+            timestamp=max(letter.timestamp, 0),
+            partition=partition,
+        )
 
     def _flushed(self, timeout: float) -> int:
         """Return how many records are left; a fatal error on the way comes wrapped, since two callbacks meet."""

@@ -12,14 +12,16 @@ from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException,
 from scorer.broker.contract import Change, Fault, Haul, Membership, Rebalance, Verdict
 from scorer.broker.kafka.clients import Identity, Properties, Trouble, consumer_properties, error_callback
 from scorer.broker.kafka.messages import by_topic
-from scorer.broker.kafka.patience import Caller, CallStuckError
-from scorer.broker.kafka.positions import Shapes, positions
+from scorer.broker.kafka.patience import Caller, CallStuckError, leave
+from scorer.broker.kafka.positions import Shapes, offset_lost, positions
 from scorer.broker.kafka.verdict import AUTHORIZATION, AWAY
 from scorer.errors import BrokerError, OffsetLostError, TopicMissingError
 from scorer.records import Offsets, Partition
 
 COMMITTED_TIMEOUT = 30.0
 """Seconds to ask the group's coordinator for committed offsets; it may just be moving."""
+REWIND_TIMEOUT = 10.0
+"""Seconds to ask for them where the question is repeated."""
 STALE = frozenset(
     {
         KafkaError.ILLEGAL_GENERATION,
@@ -65,22 +67,16 @@ class KafkaSource:
         self._shapes = shapes
         cooperative = "cooperative" in str(properties.get("partition.assignment.strategy", ""))
         self._incremental = cooperative or properties.get("group.protocol") == "consumer"
-        self._group = identity.group
+        self._group, self._topics = identity.group, list(topics)
         self._rebalances: list[Rebalance] = []
         self._next: Offsets = {}
         self._held: frozenset[str] = frozenset()
         self._paused: set[Partition] = set()
         self._failing: dict[Partition, tuple[int, int]] = {}
-        self._raised = 0
-        self._consumer = Consumer(
-            {**consumer_properties(properties, identity), "error_cb": error_callback("consumer", hear)}
-        )
-        self._consumer.subscribe(
-            list(topics),
-            on_assign=self._noting(Change.ASSIGNED),
-            on_revoke=self._noting(Change.REVOKED),
-            on_lost=self._noting(Change.LOST),
-        )
+        self._raised = self._unanswered = 0
+        self._properties = {**consumer_properties(properties, identity), "error_cb": error_callback("consumer", hear)}
+        self._consumer = Consumer(self._properties)
+        self._subscribe()
 
     def poll(self, limit: int, timeout: float) -> Haul:
         """Wait for records; note that `timeout` is waited out unless `limit` came."""
@@ -133,16 +129,20 @@ class KafkaSource:
         """Seek every assigned partition to its committed offset."""
         assigned = self._consumer.assignment()
         try:
-            committed = self._consumer.committed(assigned, COMMITTED_TIMEOUT) if assigned else []
+            committed = self._consumer.committed(assigned, REWIND_TIMEOUT) if assigned else []
             for position in committed:
                 self._seek(position)
         except KafkaException as error:
             code, said = error.args[0].code(), error.args[0].str()
-            if code in AWAY:
-                raise Fault(Verdict.RETRY, error.args[0].name(), said) from error
-            raise BrokerError(
-                f"group {self._group}: cannot go back to the committed offsets: {said}; start again"
-            ) from error
+            if code not in AWAY:
+                raise BrokerError(
+                    f"group {self._group}: cannot go back to the committed offsets: {said}; start again"
+                ) from error
+            self._unanswered += 1
+            if self._unanswered > 1 and (answered := self._replaced(assigned)) is not None:
+                return answered
+            raise Fault(Verdict.RETRY, error.args[0].name(), said) from error
+        self._unanswered = 0
         self._next = {Partition(tp.topic, tp.partition): tp.offset for tp in committed}
         return dict(self._next)
 
@@ -166,6 +166,34 @@ class KafkaSource:
         with suppress(CallStuckError):
             caller(self._consumer.close, CLOSE_TIMEOUT)
         caller.close([])
+
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(
+            self._topics,
+            on_assign=self._noting(Change.ASSIGNED),
+            on_revoke=self._noting(Change.REVOKED),
+            on_lost=self._noting(Change.LOST),
+        )
+
+    def _replaced(self, assigned: list[TopicPartition]) -> Offsets | None:
+        """Put a new client in the place of one that gets no answer where the new one does; return that answer.
+
+        A client was seen to wait for ever for its coordinator while others worked with it. The new one is another
+        member of the group, to which the partitions come as to any that joins.
+        """
+        fresh = Consumer(self._properties)
+        try:
+            committed = fresh.committed(assigned, REWIND_TIMEOUT)
+        except KafkaException:
+            leave([fresh])
+            return None
+        wedged, self._consumer = [self._consumer], fresh
+        self._unanswered, self._next, self._paused, self._failing = 0, {}, set(), {}
+        self._rebalances.append(Rebalance(Change.LOST, tuple(Partition(tp.topic, tp.partition) for tp in assigned)))
+        self._hear(Trouble("consumer", "_TIMED_OUT", "the client has no answer where a new one has; that takes over"))
+        self._subscribe()
+        leave(wedged)
+        return {Partition(tp.topic, tp.partition): tp.offset for tp in committed if tp.offset >= 0}
 
     def _take_up(self, rebalances: Sequence[Rebalance]) -> None:
         """Look where new partitions begin: a missing offset is found now, and their lag is known from the start."""
@@ -235,6 +263,8 @@ class KafkaSource:
 
     def _noting(self, change: Change) -> Callable[[Consumer, list[TopicPartition]], None]:
         def note(consumer: Consumer, assigned: list[TopicPartition]) -> None:
+            if consumer is not self._consumer:
+                return
             partitions = tuple(Partition(tp.topic, tp.partition) for tp in assigned)
             fresh = (partition in self._first or self._added(partition) for partition in partitions)
             if change is Change.ASSIGNED and any(fresh):
@@ -267,16 +297,4 @@ class KafkaSource:
         return False
 
     def _offset_lost(self, topic: str, partition: int, said: str) -> OffsetLostError:
-        tp = TopicPartition(topic, partition)
-        try:
-            low, high = self._consumer.get_watermark_offsets(tp, timeout=5.0)
-            committed = self._consumer.committed([tp], 5.0)[0].offset
-            there = f"records {low} to {high - 1} exist" if high > low else "it is empty"
-            facts = f"{there}, {committed if committed >= 0 else 'nothing'} is committed"
-        except KafkaException as error:
-            facts = f"its offsets cannot be asked for: {error.args[0].str()}"
-        return OffsetLostError(
-            f"{topic}-{partition}, group {self._group}: {said}; {facts}. Any start would lose or repeat events: "
-            f"choose with `kafka-consumer-groups.sh --reset-offsets --group {self._group} "
-            f"--topic {topic}:{partition} …`"
-        )
+        return offset_lost(self._consumer, self._group, TopicPartition(topic, partition), said)

@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+from scorer.broker.jars import fetch
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 BENCH = ROOT / ".bench"
@@ -105,15 +107,9 @@ def _native() -> str:
 def _fetch(names: Sequence[str]) -> list[str]:
     """Return the jars of some artefacts and of what they need."""
     from jgo.config import GlobalSettings
-    from jgo.constants import MAVEN_CENTRAL_URL
-    from jgo.maven import MavenContext, PythonResolver
 
-    settings = GlobalSettings.load()
-    remotes = {"central": MAVEN_CENTRAL_URL, **settings.repositories}
     try:
-        context = MavenContext(resolver=PythonResolver(), repo_cache=settings.repo_cache, remote_repos=remotes)
-        named, others = context.resolver.resolve([context.create_dependency(name) for name in names])
-        return [str(each.artifact.resolve()) for each in (*named, *others) if each.scope in ("compile", "runtime")]
+        return fetch(names, GlobalSettings.load())
     except Exception as error:  # jgo raises whatever its HTTP and XML libraries raise
         raise UnavailableError(f"cannot fetch {names[-1]}: {' '.join(str(error).split())[:200]}") from error
 
