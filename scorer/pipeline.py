@@ -37,6 +37,8 @@ class Outcome:
     """What became of a micro-batch: every record of it is either decided or rejected."""
 
     records: Records
+    columns: Columns
+    """Of the decided events, in the order of the decisions."""
     outgoing: Outgoing
     decisions: Decisions
     rejections: Sequence[Rejection]
@@ -70,7 +72,7 @@ def process(records: Records, lane: Lane, clock: Clock, first_seen: float) -> Ou
     rejections = [*rejected, *refused, *failed, *oversize]
     outgoing = lane.encode(records, columns, decisions, rejections, timing)
     watch.lap(Stage.ENCODE)
-    return Outcome(records, outgoing, decisions, rejections, watch.laps)
+    return Outcome(records, columns, outgoing, decisions, rejections, watch.laps)
 
 
 class _Watch:

@@ -97,7 +97,7 @@ def test_commands_exist(name: str) -> None:
 
 def test_command_line_options_are_real() -> None:
     """Every option that the README shows for a command is one that the command takes."""
-    for command, options in re.findall(r"scorer (run|check|replay|kafka|demo)((?: [^`\n|]*)?)", README):
+    for command, options in re.findall(r"scorer (run|check|replay|record|play|kafka|demo)((?: [^`\n|]*)?)", README):
         wanted = re.findall(r"(--[a-z-]+)", options)
         if wanted:
             arguments = [sys.executable, "-m", "scorer", command, "--help"]

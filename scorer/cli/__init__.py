@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from scorer.cli import check, demo, diff, dlq, kafka, pack, replay, run, show
+from scorer.cli import check, demo, diff, dlq, kafka, pack, play, record, replay, run, show
 from scorer.errors import ScorerError
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("replay")(replay.replay)
+app.command("record")(record.record)
+app.command("play")(play.play)
 app.command("pack")(pack.pack)
 app.command("check")(check.check)
 app.command("show")(show.show)

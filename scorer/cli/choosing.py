@@ -91,7 +91,7 @@ def joined(
 ) -> Setting:
     """Join the options with the configuration; an option goes first."""
     from scorer import config
-    from scorer.cli.replay import _properties
+    from scorer.cli.lanes import client_properties
     from scorer.errors import ConfigError, SelectionError
 
     # What the client says of its troubles comes back in our own errors.
@@ -104,7 +104,7 @@ def joined(
             )
         if not any(one.startswith("bootstrap.servers=") for one in properties):
             raise ConfigError("no Kafka to read from: name a broker with --bootstrap HOST:PORT, or give SCORER.YAML")
-        return Setting(_properties(properties), (dead_letters,), ())
+        return Setting(client_properties(properties), (dead_letters,), ())
     settings = config.load(configuration, environment=os.environ, properties=properties)
     if topic is not None and dead_letters is None and topic not in settings.topics:
         raise SelectionError(f"{configuration} has no topic {topic}; it has {', '.join(settings.topics)}")

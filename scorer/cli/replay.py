@@ -1,46 +1,55 @@
-"""`scorer replay`: a topic's past against a bundle and bands of one's choice."""
+"""`scorer replay`: a topic's past, or recorded events, against a bundle and bands of one's choice."""
 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from scorer.pipeline import Lane
-    from scorer.replay.compare import Making, Recorded, Report
-    from scorer.replay.run import Past, Slice, Watch
+    from scorer.cli.lanes import Setting
+    from scorer.records import Outgoing
+    from scorer.replay.compare import Report
+    from scorer.replay.journal import Journal, Plan
+    from scorer.replay.positions import Position
+    from scorer.replay.recorded import Making, Recorded
+    from scorer.replay.run import Before, Past, Watch
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """What a topic is replayed with; the topic of `decisions` must exist if it was asked for by name."""
+class Wish:
+    """What the options say of a replay's course, besides what it replays with."""
 
-    topic: str
-    kafka: Mapping[str, Any]
-    bundle: Path
-    decisions: str
-    must_exist: bool
-    bands: Mapping[str, float] | None
-    otherwise: str
-    keys: Sequence[Path]
+    start: str
+    stop: str
+    between: tuple[Position, Position]
+    events: Path | None
+    out: Path
+    out_topic: str | None
+    existing: bool
+    dry_run: bool
+    rate: float
+    resume: bool
+    as_json: bool
 
 
 def replay(
     *,
-    topic: Annotated[str, typer.Option(help="The topic whose events are scored again.")],
+    topic: Annotated[str | None, typer.Option(help="The topic whose events are scored again.")] = None,
     start: Annotated[
         str, typer.Option("--from", help="First: beginning, a time (RFC 3339), -1h, -30m, -7d, or p0:123,p1:50.")
     ] = "beginning",
     stop: Annotated[str, typer.Option("--to", help="Where to stop, in the same words; not included.")] = "end",
+    events: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Events of a file instead: recorded, JSON lines, or Parquet.")
+    ] = None,
     bundle: Annotated[Path | None, typer.Option(help="The bundle's directory, if not the configuration's.")] = None,
     configuration: Annotated[
         Path | None, typer.Option("--config", help="The service's configuration: Kafka, bundle, decisions, bands.")
@@ -49,138 +58,186 @@ def replay(
         str | None, typer.Option(metavar="NAME=SCORE,…", help="Bands, ascending, such as review=0.5,block=0.9.")
     ] = None,
     decisions: Annotated[str | None, typer.Option(help="Topic of the recorded decisions to compare with.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE", help="Compare with what this bundle decides instead.")
+    ] = None,
+    against_bands: Annotated[
+        str | None, typer.Option(metavar="NAME=SCORE,…", help="Compare with what these bands decide instead.")
+    ] = None,
     bootstrap: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Kafka's bootstrap.servers.")] = None,
     properties: Annotated[
         list[str] | None, typer.Option("-X", metavar="PROP=VALUE", help="A librdkafka property, over the file's.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File for the replayed decisions.", show_default="replay-TOPIC.jsonl")
+        Path | None, typer.Option(help="File for the decisions: .jsonl, .parquet.", show_default="replay-TOPIC.jsonl")
     ] = None,
+    out_topic: Annotated[
+        str | None, typer.Option(metavar="TOPIC", help="Publish the decisions too, to a topic that is made for it.")
+    ] = None,
+    allow_existing_topic: Annotated[
+        bool, typer.Option("--allow-existing-topic", help="Let --out-topic exist already.")
+    ] = False,
+    rate: Annotated[float, typer.Option(min=0, help="Events a second at most.", show_default="no limit")] = 0.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and do nothing.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a replay that was interrupted.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
     """Score a slice of a topic again, and count what differs from the recorded decisions. Kafka is only read."""
-    from scorer.broker.kafka.bounded import SliceReader
+    from scorer.cli.lanes import compared, joined
     from scorer.replay.positions import parse
-    from scorer.replay.progress import Watcher
-    from scorer.replay.run import choose, replay_slice, whole_file
+    from scorer.replay.sinks import finisher
 
     # What the client says of its troubles comes back in our own errors.
     logging.getLogger("scorer.librdkafka").addHandler(logging.NullHandler())
     now = time.time()
-    first, last = parse(start, "--from", now), parse(stop, "--to", now)
+    between = parse(start, "--from", now), parse(stop, "--to", now)
+    name = _topic(topic, events)
     given = [*(properties or []), *([f"bootstrap.servers={bootstrap}"] if bootstrap else [])]
-    setting = _setting(topic, configuration, given, bundle=bundle, decisions=decisions, bands=bands)
+    file = out or Path(f"replay-{name}.jsonl")
+    finished = finisher(file)
+    setting = joined(name, configuration, given, bundle=bundle, decisions=decisions, bands=bands, local=bool(events))
+    other = compared(setting, against, against_bands)
+    wish = Wish(start, stop, between, events, file, out_topic, allow_existing_topic, dry_run, rate, resume, as_json)
+    with _past(wish, setting) as past:
+        _run(wish, setting, other, past, finished)
+
+
+def _run(
+    wish: Wish, setting: Setting, other: Setting | None, past: Past, finished: Callable[[Path, Path], None]
+) -> None:
+    from scorer.cli.dlq import _signals
+    from scorer.cli.lanes import lane
+    from scorer.replay.compare import Tally
+    from scorer.replay.journal import Journal
+    from scorer.replay.progress import Watcher
+    from scorer.replay.rows import Sheet
+    from scorer.replay.run import Pace, Parts, replay_slice
+
+    made, making = lane(setting)
+    plan = _plan(wish, setting, other, past, making)
+    if wish.dry_run:
+        _tell(plan, wish)
+        return
+    sheet = Sheet([], None, None)
     watch = Watcher(sys.stderr, time.monotonic)
-    file = out or Path(f"replay-{topic}.jsonl")
-    with closing(SliceReader(setting.kafka, clock=time.monotonic)) as past, whole_file(file) as write:
-        selected = choose(past, topic, first, last)
-        lane, making = _lane(setting)
-        recorded, not_compared = _recorded(past, selected, setting, watch)
-        report = replay_slice(past, lane, selected, making, recorded, write=write, watch=watch, clock=time.monotonic)
-    _print(report, file, not_compared, as_json=as_json)
+    with closing(Journal(wish.out, plan, sheet.dtype, resume=wish.resume)) as journal:
+        recorded, before, not_compared = _compared_with(journal, setting, other, watch)
+        tally = Tally(made.topic, journal.plan.selected(), making, made.bands.names, recorded)
+        with _signals() as (stopping, caught), _publisher(wish, setting, journal.plan) as publish:
+            pace = Pace(time.monotonic, stopping.wait, wish.rate)
+            parts = Parts(past, made, journal, sheet, tally)
+            report = replay_slice(parts, watch, pace, before=before, publish=publish, stopping=stopping.is_set)
+        if report is None:
+            print(f"stopped by {caught[0].name}; go on with the same command and --resume", file=sys.stderr)
+            raise typer.Exit(128 + caught[0])
+        journal.finish(finished)
+    _print(report, wish.out, not_compared, as_json=wish.as_json)
 
 
-def _setting(
-    topic: str,
-    configuration: Path | None,
-    given: Sequence[str],
-    *,
-    bundle: Path | None,
-    decisions: str | None,
-    bands: str | None,
-) -> Setting:
-    """Join the options with the configuration; an option goes first."""
-    from scorer import config
+def _topic(topic: str | None, events: Path | None) -> str:
     from scorer.errors import SelectionError
+    from scorer.replay.files import opened
 
-    settings = config.load(configuration, environment=os.environ, properties=given) if configuration else None
-    configured = settings.topics.get(topic) if settings else None
-    path = bundle or (configured.bundle if configured else None)
-    if path is None:
-        where = f"{configuration} does not have the topic {topic}" if configuration else "there is no --config"
-        raise SelectionError(f"no bundle to replay {topic} with: {where}; name one with --bundle")
-    otherwise = configured.otherwise if configured else "approve"
-    return Setting(
-        topic=topic,
-        kafka=settings.kafka if settings else _properties(given),
-        bundle=path,
-        decisions=decisions or (configured.decisions if configured else ""),
-        must_exist=decisions is not None,
-        bands=_bands(bands, otherwise) if bands else configured.bands if configured else None,
-        otherwise=otherwise,
-        keys=settings.trust.keys if settings else (),
+    if topic is None and events is None:
+        raise SelectionError("what is to be replayed? Name a topic with --topic, or a file with --events")
+    return topic or opened(events or Path(), None).topic
+
+
+@contextmanager
+def _past(wish: Wish, setting: Setting) -> Iterator[Past]:
+    from scorer.broker.kafka.bounded import SliceReader
+    from scorer.replay.files import opened
+
+    if wish.events:
+        yield opened(wish.events, setting.topic)
+        return
+    with closing(SliceReader(setting.kafka, clock=time.monotonic)) as past:
+        yield past
+
+
+def _plan(wish: Wish, setting: Setting, other: Setting | None, past: Past, making: Making) -> Plan:
+    """Return what is to be done; a replay that goes on takes its slice from where it began."""
+    from scorer.replay.journal import Plan
+    from scorer.replay.run import choose
+
+    selected = choose(past, setting.topic, *wish.between)
+    return Plan(
+        topic=setting.topic,
+        source=str(wish.events or setting.kafka.get("bootstrap.servers", "")),
+        start=wish.start,
+        stop=wish.stop,
+        slice={number: (offsets.start, offsets.stop) for number, offsets in selected.items()},
+        making=making,
+        against=other.title if other else setting.decisions,
+        fields=[],
     )
 
 
-def _properties(given: Sequence[str]) -> Mapping[str, Any]:
-    """Return the properties of `-X` and `--bootstrap`, by the rules of a configuration's `kafka` section."""
-    from scorer.config.environment import override
-    from scorer.config.faults import dotted
-    from scorer.config.properties import property_faults
-    from scorer.config.secrets import resolve
-    from scorer.errors import ConfigError
-
-    overridden = override({}, {}, given)
-    resolved = resolve(overridden.values, environment=os.environ, directory=Path(), literal=frozenset())
-    kafka: Any = resolved.values.get("kafka", {})
-    if "bootstrap.servers" not in kafka:
-        raise ConfigError("no Kafka to read from: name a broker with --bootstrap HOST:PORT, or a --config")
-    faults = [*overridden.faults, *resolved.faults, *property_faults(kafka)]
-    if faults:
-        raise faults[0].kind("\n".join(f"-X {dotted(fault.keys)}: {fault.message}" for fault in faults))
-    return dict(kafka)
-
-
-def _bands(text: str, otherwise: str) -> Mapping[str, float]:
-    from scorer.config import check_bands
-    from scorer.errors import BandsError
-
-    bands: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, edge = part.rpartition("=")
-        if not name or name in bands:
-            raise BandsError(f"--bands {text!r}: {part!r} is not one more NAME=SCORE; write review=0.5,block=0.9")
-        try:
-            bands[name] = float(edge)
-        except ValueError as error:
-            raise BandsError(f"--bands {text!r}: {edge!r} is no number; write review=0.5,block=0.9") from error
-    if faults := check_bands(bands, "--bands", otherwise=otherwise):
-        raise BandsError("\n".join(faults))
-    return bands
+def _tell(plan: Plan, wish: Wish) -> None:
+    """Print a plan."""
+    made = plan.making
+    offsets = sum(map(len, plan.selected().values()))
+    rows = [
+        ("topic", plan.topic),
+        *((f"  {plan.topic}-{number}", f"{a:,} to {b:,}: {b - a:,} offsets") for number, (a, b) in plan.slice.items()),
+        ("offsets", f"{offsets:,} (transactions' marks and what was compacted away among them)"),
+        (
+            "replayed with",
+            f"{made.model} {made.model_version}, bundle {made.bundle_sha256[:12]}, "
+            f"thresholds {made.thresholds_version}",
+        ),
+        ("compared with", plan.against or "nothing"),
+        ("written to", f"{wish.out}{f' and topic {wish.out_topic}' if wish.out_topic else ''}"),
+    ]
+    for name, text in rows:
+        print(f"{name:<20}{text}")
 
 
-def _recorded(past: Past, selected: Slice, setting: Setting, watch: Watch) -> tuple[Recorded | None, str]:
-    """Return the recorded decisions, or why there are none to compare with."""
+def _compared_with(
+    journal: Journal, setting: Setting, other: Setting | None, watch: Watch
+) -> tuple[Recorded | None, Before | None, str]:
+    """Return what was decided before, who decides it on the way, or why there is nothing to compare with."""
+    from scorer.broker.kafka.bounded import SliceReader
+    from scorer.cli.lanes import lane
     from scorer.errors import TopicMissingError
-    from scorer.replay.run import recall
+    from scorer.replay.recorded import Recorded
+    from scorer.replay.run import Before, recall
 
-    if not setting.decisions:
-        return None, "no --decisions topic was named"
+    selected = journal.plan.selected()
+    if other:
+        made, making = lane(other)
+        recorded = Recorded.beside(
+            setting.topic, selected, other.title, names=made.bands.names, making=making, directory=journal.directory
+        )
+        return recorded, Before(made, recorded), ""
+    if not setting.decisions or not setting.kafka:
+        return None, None, "no --decisions topic was named" if setting.kafka else "there is no Kafka to ask"
     try:
-        return recall(past, setting.topic, selected, setting.decisions, watch), ""
+        with closing(SliceReader(setting.kafka, clock=time.monotonic)) as past:
+            recorded = Recorded(setting.topic, selected, setting.decisions, journal.directory)
+            return recall(past, recorded, watch), None, ""
     except TopicMissingError:
         if setting.must_exist:
             raise
-        return None, f"the configuration's decisions topic {setting.decisions} does not exist yet"
+        return None, None, f"the configuration's decisions topic {setting.decisions} does not exist yet"
 
 
-def _lane(setting: Setting) -> tuple[Lane, Making]:
-    """Load and prove the bundle, and make the topic's lane of it."""
-    from scorer import bundle
-    from scorer.bundle.trust.admission import Admission
-    from scorer.replay.compare import Making
+@contextmanager
+def _publisher(wish: Wish, setting: Setting, plan: Plan) -> Iterator[Callable[[Outgoing], object]]:
+    """Give what publishes a batch's decisions; nothing is published unless a topic was named for it."""
+    from scorer.errors import SelectionError
 
-    loaded = bundle.load(setting.bundle, keys=setting.keys, gates=[Admission.of(os.environ)])
-    lane = loaded.lane(
-        setting.topic,
-        group="replay",
-        decisions=setting.decisions,
-        dead_letters="",  # neither is published: nothing leaves but the file
-        bands=setting.bands,
-        otherwise=setting.otherwise,
-        max_bytes=int(setting.kafka.get("message.max.bytes", 1_000_000)),
-    )
-    return lane, Making(loaded.manifest.name, loaded.manifest.version, loaded.sha256, lane.bands.version)
+    if wish.out_topic is None:
+        yield lambda _: None
+        return
+    if wish.resume:
+        raise SelectionError(f"--out-topic {wish.out_topic}: what it holds already is not known; begin with a new one")
+    if wish.out_topic in setting.live:
+        raise SelectionError(f"--out-topic {wish.out_topic}: the service reads or writes it; name a topic of its own")
+    from scorer.broker.kafka.publisher import publisher
+
+    with publisher(setting.kafka, wish.out_topic, partitions=len(plan.slice), existing=wish.existing) as publish:
+        yield publish
 
 
 def _print(report: Report, file: Path, not_compared: str, *, as_json: bool) -> None:

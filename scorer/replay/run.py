@@ -1,31 +1,32 @@
-"""A source's slice → `pipeline.process` → a file of decisions and a Report. Handed all its parts, it has no clock.
+"""A source's slice → `pipeline.process` → a journal of decisions and a Report. Handed all its parts, it has no clock.
 
-The recorded decisions are read first, whole, then the slice streams past them: memory grows with the slice's length,
-never with the topic's or the events' size.
+What was decided before is read first, whole, then the slice streams past it. All that grows with the slice lies in
+files, so that memory does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from scorer.errors import SelectionError
-from scorer.pipeline import Clock, Lane, process
-from scorer.records import Records
-from scorer.replay.compare import Making, Recorded, Report, Tally
+from scorer.pipeline import Clock, Lane, Outcome, process
+from scorer.records import Outgoing, Records
+from scorer.replay.compare import Report, Tally
+from scorer.replay.journal import Counted, Journal
 from scorer.replay.positions import Position, select
+from scorer.replay.recorded import Recorded
+from scorer.replay.rows import Sheet
 
 BATCH = 4096
 """Most events of a micro-batch, as the service has it."""
+EVERY = 2.0
+"""Seconds of work that an interruption costs at most."""
 
 Slice: TypeAlias = Mapping[int, range]
 Watch: TypeAlias = Callable[[Iterable[Records], str, Slice], Iterable[Records]]
 """Passes on what it is given, and may tell somebody of it: batches, what is being done, out of which slice."""
-
-Write: TypeAlias = Callable[[Iterable[bytes | None]], None]
-"""Appends lines, those that there are."""
 
 
 class Past(Protocol):
@@ -41,79 +42,111 @@ class Past(Protocol):
         """Yield a slice's records in batches of at most `limit`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a replay's time passes: `rate` are events a second at most; 0 is as fast as it goes."""
+
+    clock: Clock
+    pause: Callable[[float], object]
+    rate: float = 0.0
+
+    def __call__(self, batches: Iterable[Records]) -> Iterator[Records]:
+        """Pass the batches on, each no sooner than the rate allows."""
+        began, events = self.clock(), 0
+        for records in batches:
+            yield records
+            events += len(records)
+            if self.rate:
+                self.pause(max(began + events / self.rate - self.clock(), 0.0))
+
+    @property
+    def batch(self) -> int:
+        """Events of a batch: a slow replay takes smaller ones, about one a second."""
+        return max(1, min(BATCH, int(self.rate))) if self.rate else BATCH
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Another lane that decides the same events first, and where that is noted."""
+
+    lane: Lane
+    noted: Recorded
+
+
 def choose(past: Past, topic: str, start: Position, stop: Position) -> dict[int, range]:
     """Return the offsets between two positions; raises SelectionError where there are none."""
     extent = past.extent(topic)
     return select(topic, extent, start, stop, lambda at: past.offsets_at(topic, list(extent), at))
 
 
-def recall(past: Past, topic: str, selected: Slice, decisions_topic: str, watch: Watch) -> Recorded:
-    """Return what was decided on a slice: the decisions topic is read whole, since an event's may lie anywhere."""
-    recorded = Recorded(topic, selected, decisions_topic)
-    everything = past.extent(decisions_topic)
-    for records in watch(past.read(decisions_topic, everything, BATCH), "recorded decisions", everything):
+def recall(past: Past, recorded: Recorded, watch: Watch) -> Recorded:
+    """Read what was decided on a slice: the decisions topic is read whole, since an event's may lie anywhere."""
+    topic = recorded.decisions_topic
+    everything = past.extent(topic)
+    for records in watch(past.read(topic, everything, BATCH), "recorded decisions", everything):
         recorded.add(records.values)
     return recorded
 
 
-def replay_slice(
-    past: Past,
-    lane: Lane,
-    selected: Slice,
-    making: Making,
-    recorded: Recorded | None,
-    *,
-    write: Write,
-    watch: Watch,
-    clock: Clock,
-) -> Report:
-    """Score a slice of the lane's topic again, write every decision, and return what differs from `recorded`.
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a replay reads, decides with, and keeps its results in."""
 
-    Raises SelectionError for a slice without records, ModelFailedError for a broken model.
+    past: Past
+    lane: Lane
+    journal: Journal
+    sheet: Sheet
+    tally: Tally
+
+    def resume(self) -> None:
+        """Count what an earlier run has left."""
+        counted = self.journal.counted
+        self.sheet.resume(counted.values)
+        self.tally.recount(self.journal.rows(), counted.events, counted.rejected)
+
+    def keep(self, outcome: Outcome) -> None:
+        """Take a batch's decisions."""
+        lines = outcome.outgoing.values
+        rows = self.sheet(outcome, self.journal.places(lines))
+        self.tally.add(outcome)
+        self.journal.add(lines, rows, {p.number: offset for p, offset in outcome.records.next_offsets().items()})
+
+    def checkpoint(self) -> None:
+        """Make sure of what was taken."""
+        self.journal.checkpoint(Counted(self.tally.events, dict(self.tally.rejected), self.sheet.values))
+
+
+def replay_slice(
+    parts: Parts,
+    watch: Watch,
+    pace: Pace,
+    *,
+    before: Before | None = None,
+    publish: Callable[[Outgoing], object] = lambda _: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Report | None:
+    """Score what is left of the slice, keep every decision, and return what differs; None if it was to stop before.
+
+    `publish` gets what would have been published, and `before` decides each batch first. Raises SelectionError for a
+    slice without records, ModelFailedError for a broken model.
     """
-    tally = Tally(lane.topic, selected, making, lane.bands.names, recorded)
-    for records in watch(past.read(lane.topic, selected, BATCH), "replay", selected):
+    parts.resume()
+    lane, journal, clock = parts.lane, parts.journal, pace.clock
+    due = clock() + EVERY
+    for records in watch(pace(parts.past.read(lane.topic, journal.left, pace.batch)), "replay", journal.left):
+        if before:
+            before.noted.note(process(records, before.lane, clock, clock()))
         outcome = process(records, lane, clock, clock())
-        tally.add(outcome)
-        write(outcome.outgoing.values)
-    if not tally.events:
+        publish(outcome.outgoing)
+        parts.keep(outcome)
+        if clock() >= due or stopping():
+            parts.checkpoint()
+            due = clock() + EVERY
+        if stopping():
+            return None
+    if not parts.tally.events:
         raise SelectionError(
             f"{lane.topic}: no committed record lies between --from and --to, only transactions' marks or what was "
             "aborted or compacted away; choose a longer slice"
         )
-    return tally.report()
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Write]:
-    """Give what appends lines to a file, which gets its name only when it is whole.
-
-    Raises SelectionError where it cannot be written.
-    """
-    if path.is_dir():
-        raise SelectionError(f"{path}: is a directory; name a file")
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    with _writing(path):
-        file = unfinished.open("wb")
-
-    def write(lines: Iterable[bytes | None]) -> None:
-        with _writing(path):
-            file.writelines(b"%b\n" % line for line in lines if line is not None)
-
-    try:
-        yield write
-        with _writing(path):
-            file.close()
-            unfinished.replace(path)
-    finally:
-        with suppress(OSError):  # told already, or less than what ends the replay
-            file.close()
-        unfinished.unlink(missing_ok=True)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SelectionError(f"{path}: cannot be written: {error.strerror}; name another file") from error
+    return parts.tally.report()

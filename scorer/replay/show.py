@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scorer.replay.compare import Cell, Comparison, Making, Report
+from scorer.replay.compare import Cell, Comparison, Report
+from scorer.replay.recorded import Making
 
 MOST_PARTITIONS = 8
 """Partitions named one by one; of more, only their number is of use on a screen."""

@@ -11,8 +11,9 @@ import pytest
 
 from scorer.errors import Reason, SelectionError, Stage
 from scorer.pipeline import Outcome
-from scorer.records import Decisions, Outgoing, Records, Rejection, Scores
-from scorer.replay.compare import Cell, Making, Recorded, Tally
+from scorer.records import Columns, Decisions, Outgoing, Records, Rejection, Scores
+from scorer.replay.compare import Cell, Tally
+from scorer.replay.recorded import Making, Recorded
 
 HERE = Making("card", "1", "a" * 64, "t1")
 MADE_HERE = msgspec.to_builtins(HERE)
@@ -50,6 +51,7 @@ def outcome(decided: Sequence[tuple[int, int, float, str]], rejected: Sequence[t
     nothing = [None] * len(at)
     return Outcome(
         Records("t", [p for p, _ in at], [o for _, o in at], [0] * len(at), nothing, nothing),
+        Columns(rows, {}, [], np.zeros(len(rows), np.int64)),
         Outgoing("t.decisions", [], [], "t.dlq"),
         Decisions(scores, np.array([BANDS.index(row[3]) for row in decided], np.intp)),
         [Rejection(len(decided) + k, Stage.DECODE, Reason.MALFORMED, "", "") for k in range(len(rejected))],

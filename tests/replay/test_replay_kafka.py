@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -35,10 +36,15 @@ from scorer.broker.kafka.bounded import SliceReader
 from scorer.bundle import Bundle
 from scorer.cli import app
 from scorer.errors import BandsError, BrokerError, ConfigError, OwnedPropertyError, SelectionError, TopicMissingError
+from scorer.pipeline import Lane
 from scorer.records import Records
-from scorer.replay.compare import Cell, Comparison, Report
+from scorer.replay.compare import Cell, Comparison, Report, Tally
+from scorer.replay.journal import Journal, Plan
 from scorer.replay.positions import Edge, Position, parse
-from scorer.replay.run import choose, recall, replay_slice, whole_file
+from scorer.replay.recorded import Making, Recorded
+from scorer.replay.rows import Sheet
+from scorer.replay.run import Pace, Parts, choose, recall, replay_slice
+from scorer.replay.sinks import finisher
 
 EVENTS = ROUNDS * EACH * PARTITIONS
 
@@ -76,22 +82,26 @@ def replayed(
     bands: Mapping[str, float] | None = None,
 ) -> tuple[Report, Comparison, dict[str, tuple[int, str]]]:
     """Replay a slice beside its recorded decisions; return the report, its comparison, and what was written."""
-    written: list[bytes] = []
     lane = lane_of(world, bundle, bands)
-    selected = choose(past, world.topic, start, stop)
-    recorded = recall(past, world.topic, selected, world.decisions, silent)
-    report = replay_slice(
-        past,
-        lane,
-        selected,
-        making_of(bundle, lane),
-        recorded,
-        write=lambda lines: written.extend(line for line in lines if line),
-        watch=silent,
-        clock=time.monotonic,
-    )
+    plan = plan_of(lane, making_of(bundle, lane), choose(past, world.topic, start, stop))
+    with TemporaryDirectory() as directory:
+        file, sheet = Path(directory) / "out.jsonl", Sheet([], None, None)
+        with closing(Journal(file, plan, sheet.dtype, resume=False)) as journal:
+            recorded = recall(past, Recorded(world.topic, plan.selected(), world.decisions), silent)
+            tally = Tally(world.topic, plan.selected(), plan.making, lane.bands.names, recorded)
+            parts = Parts(past, lane, journal, sheet, tally)
+            report = replay_slice(parts, silent, Pace(time.monotonic, time.sleep))
+            journal.finish(finisher(file))
+        written = file.read_bytes().splitlines()
+    assert report is not None
     assert report.comparison is not None
     return report, report.comparison, bits(written)
+
+
+def plan_of(lane: Lane, making: Making, selected: Mapping[int, range]) -> Plan:
+    """Return the plan of a replay of the whole slice."""
+    ends = {number: (offsets.start, offsets.stop) for number, offsets in selected.items()}
+    return Plan(lane.topic, "here", "", "", ends, making, "", [])
 
 
 def command(*arguments: str) -> Result:
@@ -311,25 +321,3 @@ def test_bad_options_are_refused_before_anything_is_read(
         command("--topic", "payments", *arguments)
     assert type(refused.value) is error
     assert said in str(refused.value)
-
-
-def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
-    """An error on the way leaves what was there before."""
-    path = tmp_path / "out.jsonl"
-    path.write_text("before")
-
-    def fail() -> None:
-        with whole_file(path) as write:
-            write([b"after"])
-            raise BrokerError("gone")
-
-    with pytest.raises(BrokerError):
-        fail()
-    assert (path.read_text(), list(tmp_path.iterdir())) == ("before", [path])
-
-
-@pytest.mark.parametrize("name", ["", "no/such/out.jsonl"])
-def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, name: str) -> None:
-    """A directory, or a path that does not exist, raises SelectionError."""
-    with pytest.raises(SelectionError, match="name a"), whole_file(tmp_path / name):
-        pass

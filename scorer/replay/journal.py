@@ -1,0 +1,205 @@
+"""An unfinished replay on disk: a directory beside the file-to-be, which `--resume` goes on with after any end.
+
+    FILE.unfinished/decisions.jsonl    what will be FILE
+    FILE.unfinished/rows               one fixed-size row a decision, as `rows` describes it: what is evaluated
+    FILE.unfinished/checkpoint.json    the plan, how far all of this is true, and what was counted up to there
+
+Both files are only appended to, and cut back to the checkpoint's lengths when the work goes on: what a killed process
+wrote behind its last checkpoint is scored again, to the same bits. Memory holds none of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scorer.errors import SelectionError
+from scorer.replay.recorded import Making
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a replay does, as far as its results depend on it: a replay that goes on must have the same plan.
+
+    `start` and `stop` are the options' words; `slice` what they meant when the replay began, per partition [from, to).
+    `against` is what decided before: a topic of decisions, or a bundle's digest with its bands.
+    """
+
+    topic: str
+    source: str
+    start: str
+    stop: str
+    slice: dict[int, tuple[int, int]]
+    making: Making
+    against: str
+    fields: list[str]
+
+    def selected(self) -> dict[int, range]:
+        """Return the slice as ranges of offsets."""
+        return {number: range(first, stop) for number, (first, stop) in self.slice.items()}
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """What is counted beside the rows: all events, the rejected by reason, the values of fields, and the drift."""
+
+    events: int = 0
+    rejected: dict[str, int] = {}
+    values: list[list[str]] = []
+    drift: dict[str, list[int]] = {}
+
+
+class _Checkpoint(msgspec.Struct, frozen=True):
+    plan: Plan
+    next: dict[int, int]
+    bytes: int
+    rows: int
+    counted: Counted
+
+
+class Journal:
+    """Appends decisions and rows. Raises SelectionError where a file cannot be written."""
+
+    def __init__(self, file: Path, plan: Plan, dtype: np.dtype[Any], *, resume: bool) -> None:
+        """Begin, or go on where the last checkpoint of the same plan is.
+
+        Raises SelectionError for an unfinished replay that nobody wants to resume, or one of another plan.
+        """
+        self.file = file
+        self._directory = unfinished(file)
+        self._dtype = dtype
+        if file.is_dir():
+            raise SelectionError(f"{file}: is a directory; name a file")
+        saved = self._saved(resume=resume)
+        self.plan = _same(plan, saved.plan, self._directory) if saved else plan
+        self.next = saved.next if saved else {number: first for number, (first, _) in plan.slice.items()}
+        self.counted = saved.counted if saved else Counted()
+        with _writing(file):
+            self._directory.mkdir(exist_ok=True)
+            self._lines = _cut(self._directory / "decisions.jsonl", saved.bytes if saved else 0)
+            self._rows = _cut(self._directory / "rows", saved.rows * dtype.itemsize if saved else 0)
+
+    @property
+    def left(self) -> dict[int, range]:
+        """The offsets that are still to be replayed."""
+        return {number: range(self.next[number], offsets.stop) for number, offsets in self.plan.selected().items()}
+
+    @property
+    def directory(self) -> Path:
+        """Where the unfinished work is."""
+        return self._directory
+
+    def places(self, lines: Sequence[bytes | None]) -> NDArray[np.int64]:
+        """Return where each of the lines that come next will begin in the file; shape (len(lines),)."""
+        sizes = np.fromiter((len(line or b"") + 1 for line in lines), np.int64, len(lines))
+        return np.cumsum(sizes) - sizes + int(self._lines.tell())
+
+    def add(self, lines: Iterable[bytes | None], rows: NDArray[Any], positions: Mapping[int, int]) -> None:
+        """Append a batch's decisions and their rows; everything before `positions` is done then."""
+        with _writing(self.file):
+            self._lines.writelines(b"%b\n" % (line or b"") for line in lines)
+            self._rows.write(rows.tobytes())
+        self.next.update(positions)
+
+    def checkpoint(self, counted: Counted) -> None:
+        """Make sure of what was added so far."""
+        self.counted = counted
+        with _writing(self.file):
+            for file in (self._lines, self._rows):
+                file.flush()
+                os.fsync(file.fileno())
+            rows = self._rows.tell() // self._dtype.itemsize
+            saved = _Checkpoint(self.plan, self.next, self._lines.tell(), rows, counted)
+            path = self._directory / "checkpoint.json"
+            fresh = path.with_suffix(".fresh")
+            fresh.write_bytes(msgspec.json.encode(saved))
+            fresh.replace(path)
+
+    def rows(self) -> NDArray[Any]:
+        """Return all rows up to now; they stay on disk."""
+        self._rows.flush()
+        path = self._directory / "rows"
+        if not path.stat().st_size:
+            return np.empty(0, self._dtype)
+        return np.memmap(path, self._dtype, mode="r")
+
+    def line(self, place: int) -> bytes:
+        """Return the decision that begins at a place."""
+        self._lines.flush()
+        with (self._directory / "decisions.jsonl").open("rb") as file:
+            file.seek(place)
+            return file.readline().rstrip(b"\n")
+
+    def finish(self, finished: Callable[[Path, Path], None]) -> None:
+        """Give the decisions their name: `finished(decisions, file)` moves or converts them; the rest is removed."""
+        with _writing(self.file):
+            self._shut()
+            finished(self._directory / "decisions.jsonl", self.file)
+            shutil.rmtree(self._directory)
+
+    def close(self) -> None:
+        """Close the files; without a checkpoint there is nothing to go on with, and nothing stays."""
+        with suppress(OSError):  # told already, or less than what ends the replay
+            self._shut()
+        if not (self._directory / "checkpoint.json").exists():
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _shut(self) -> None:
+        self._lines.close()
+        self._rows.close()
+
+    def _saved(self, *, resume: bool) -> _Checkpoint | None:
+        path = self._directory / "checkpoint.json"
+        if not path.exists():
+            if resume:
+                raise SelectionError(f"{self._directory}: no unfinished replay is there; begin one without --resume")
+            return None
+        if not resume:
+            raise SelectionError(
+                f"{self._directory}: an unfinished replay is there; go on with it by --resume, or delete the directory"
+            )
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=_Checkpoint)
+        except (OSError, ValueError) as error:
+            raise SelectionError(f"{path}: no checkpoint that this version reads: {error}; delete it") from error
+
+
+def unfinished(file: Path) -> Path:
+    """Return the directory of what will be `file`."""
+    return file.with_name(f"{file.name}.unfinished")
+
+
+def _same(plan: Plan, saved: Plan, directory: Path) -> Plan:
+    """Return the saved plan, whose slice counts, if all else is as it was."""
+    wanted = msgspec.structs.replace(plan, slice=saved.slice)
+    for name in plan.__struct_fields__:
+        now, then = getattr(wanted, name), getattr(saved, name)
+        if now != then:
+            raise SelectionError(f"{directory}: began with {name} {then}, not {now}; resume it with the same options")
+    return saved
+
+
+def _cut(path: Path, size: int) -> Any:
+    """Open a file to append to, as long as it was at the checkpoint."""
+    file = path.open("ab")
+    held = file.tell()
+    if held < size:
+        file.close()
+        raise SelectionError(f"{path}: has {held:,} bytes, the checkpoint says {size:,}; delete the directory")
+    file.truncate(size)
+    file.seek(size)
+    return file
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SelectionError(f"{path}: cannot be written: {error.strerror}; name another file") from error
