@@ -110,6 +110,12 @@ class SelectionError(ScorerError):
     exit_code = 50
 
 
+class GateError(ScorerError):
+    """A condition of `scorer replay --fail-if` holds: the bundle or the bands are not to be promoted."""
+
+    exit_code = 51
+
+
 class Reason(StrEnum):
     """Why an event was rejected. Closed: a metric label may take no other value."""
 

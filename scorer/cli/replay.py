@@ -5,39 +5,24 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scorer.cli import staging
+
 if TYPE_CHECKING:
     from scorer.cli.lanes import Setting
-    from scorer.records import Outgoing
+    from scorer.cli.staging import Wish
     from scorer.replay.compare import Report
+    from scorer.replay.gate import Study
     from scorer.replay.journal import Journal, Plan
-    from scorer.replay.positions import Position
-    from scorer.replay.recorded import Making, Recorded
-    from scorer.replay.run import Before, Past, Watch
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the options say of a replay's course, besides what it replays with."""
-
-    start: str
-    stop: str
-    between: tuple[Position, Position]
-    events: Path | None
-    out: Path
-    out_topic: str | None
-    existing: bool
-    dry_run: bool
-    rate: float
-    resume: bool
-    as_json: bool
+    from scorer.replay.recorded import Recorded
+    from scorer.replay.rows import Sheet
+    from scorer.replay.run import Past
 
 
 def replay(
@@ -80,25 +65,45 @@ def replay(
     rate: Annotated[float, typer.Option(min=0, help="Events a second at most.", show_default="no limit")] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and do nothing.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a replay that was interrupted.")] = False,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Labels: event_id, label, time; .csv, .jsonl, .parquet, or topic:NAME."),
+    ] = None,
+    by: Annotated[
+        list[str] | None, typer.Option("--by", metavar="FIELD", help="Count by a field of the event, card.country.")
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None, typer.Option("--fail-if", metavar="CONDITION", help="End with 51 if so: 'flips > 0.5%'.")
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what became of --fail-if as JUnit's XML.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
     """Score a slice of a topic again, and count what differs from the recorded decisions. Kafka is only read."""
     from scorer.cli.lanes import compared, joined
+    from scorer.replay import gate
     from scorer.replay.positions import parse
+    from scorer.replay.rows import check_paths
     from scorer.replay.sinks import finisher
 
     # What the client says of its troubles comes back in our own errors.
     logging.getLogger("scorer.librdkafka").addHandler(logging.NullHandler())
     now = time.time()
     between = parse(start, "--from", now), parse(stop, "--to", now)
+    conditions = [gate.parse(text) for text in fail_if or ()]
+    check_paths(by or ())
     name = _topic(topic, events)
     given = [*(properties or []), *([f"bootstrap.servers={bootstrap}"] if bootstrap else [])]
     file = out or Path(f"replay-{name}.jsonl")
     finished = finisher(file)
     setting = joined(name, configuration, given, bundle=bundle, decisions=decisions, bands=bands, local=bool(events))
     other = compared(setting, against, against_bands)
-    wish = Wish(start, stop, between, events, file, out_topic, allow_existing_topic, dry_run, rate, resume, as_json)
-    with _past(wish, setting) as past:
+    wish = staging.Wish(
+        start, stop, between, events, file, out_topic, allow_existing_topic, dry_run, rate, resume,
+        labels=labels, by=by or (), conditions=conditions, junit=junit, as_json=as_json,
+    )  # fmt: skip
+    with staging.past(wish, setting) as past:
         _run(wish, setting, other, past, finished)
 
 
@@ -114,24 +119,26 @@ def _run(
     from scorer.replay.run import Pace, Parts, replay_slice
 
     made, making = lane(setting)
-    plan = _plan(wish, setting, other, past, making)
+    plan = staging.plan(wish, setting, other, past, making)
     if wish.dry_run:
         _tell(plan, wish)
         return
-    sheet = Sheet([], None, None)
+    sheet = Sheet(wish.by, staging.labels(wish, setting))
     watch = Watcher(sys.stderr, time.monotonic)
     with closing(Journal(wish.out, plan, sheet.dtype, resume=wish.resume)) as journal:
-        recorded, before, not_compared = _compared_with(journal, setting, other, watch)
+        recorded, before, not_compared = staging.compared_with(journal, setting, other, watch)
         tally = Tally(made.topic, journal.plan.selected(), making, made.bands.names, recorded)
-        with _signals() as (stopping, caught), _publisher(wish, setting, journal.plan) as publish:
+        with _signals() as (stopping, caught), staging.publisher(wish, setting, journal.plan) as publish:
             pace = Pace(time.monotonic, stopping.wait, wish.rate)
             parts = Parts(past, made, journal, sheet, tally)
             report = replay_slice(parts, watch, pace, before=before, publish=publish, stopping=stopping.is_set)
         if report is None:
             print(f"stopped by {caught[0].name}; go on with the same command and --resume", file=sys.stderr)
             raise typer.Exit(128 + caught[0])
+        study = _study(wish, journal, report, recorded, sheet)
         journal.finish(finished)
-    _print(report, wish.out, not_compared, as_json=wish.as_json)
+    _print(report, wish, not_compared, study)
+    _judge(wish, study)
 
 
 def _topic(topic: str | None, events: Path | None) -> str:
@@ -141,36 +148,6 @@ def _topic(topic: str | None, events: Path | None) -> str:
     if topic is None and events is None:
         raise SelectionError("what is to be replayed? Name a topic with --topic, or a file with --events")
     return topic or opened(events or Path(), None).topic
-
-
-@contextmanager
-def _past(wish: Wish, setting: Setting) -> Iterator[Past]:
-    from scorer.broker.kafka.bounded import SliceReader
-    from scorer.replay.files import opened
-
-    if wish.events:
-        yield opened(wish.events, setting.topic)
-        return
-    with closing(SliceReader(setting.kafka, clock=time.monotonic)) as past:
-        yield past
-
-
-def _plan(wish: Wish, setting: Setting, other: Setting | None, past: Past, making: Making) -> Plan:
-    """Return what is to be done; a replay that goes on takes its slice from where it began."""
-    from scorer.replay.journal import Plan
-    from scorer.replay.run import choose
-
-    selected = choose(past, setting.topic, *wish.between)
-    return Plan(
-        topic=setting.topic,
-        source=str(wish.events or setting.kafka.get("bootstrap.servers", "")),
-        start=wish.start,
-        stop=wish.stop,
-        slice={number: (offsets.start, offsets.stop) for number, offsets in selected.items()},
-        making=making,
-        against=other.title if other else setting.decisions,
-        fields=[],
-    )
 
 
 def _tell(plan: Plan, wish: Wish) -> None:
@@ -193,60 +170,47 @@ def _tell(plan: Plan, wish: Wish) -> None:
         print(f"{name:<20}{text}")
 
 
-def _compared_with(
-    journal: Journal, setting: Setting, other: Setting | None, watch: Watch
-) -> tuple[Recorded | None, Before | None, str]:
-    """Return what was decided before, who decides it on the way, or why there is nothing to compare with."""
-    from scorer.broker.kafka.bounded import SliceReader
-    from scorer.cli.lanes import lane
-    from scorer.errors import TopicMissingError
-    from scorer.replay.recorded import Recorded
-    from scorer.replay.run import Before, recall
+def _study(wish: Wish, journal: Journal, report: Report, recorded: Recorded | None, sheet: Sheet) -> Study:
+    """Return the figures and segments of what was decided; they are computed only where somebody asked."""
+    import numpy as np
 
-    selected = journal.plan.selected()
-    if other:
-        made, making = lane(other)
-        recorded = Recorded.beside(
-            setting.topic, selected, other.title, names=made.bands.names, making=making, directory=journal.directory
-        )
-        return recorded, Before(made, recorded), ""
-    if not setting.decisions or not setting.kafka:
-        return None, None, "no --decisions topic was named" if setting.kafka else "there is no Kafka to ask"
-    try:
-        with closing(SliceReader(setting.kafka, clock=time.monotonic)) as past:
-            recorded = Recorded(setting.topic, selected, setting.decisions, journal.directory)
-            return recall(past, recorded, watch), None, ""
-    except TopicMissingError:
-        if setting.must_exist:
-            raise
-        return None, None, f"the configuration's decisions topic {setting.decisions} does not exist yet"
-
-
-@contextmanager
-def _publisher(wish: Wish, setting: Setting, plan: Plan) -> Iterator[Callable[[Outgoing], object]]:
-    """Give what publishes a batch's decisions; nothing is published unless a topic was named for it."""
     from scorer.errors import SelectionError
+    from scorer.replay.figures import figures, segments
+    from scorer.replay.gate import Study, judge
 
-    if wish.out_topic is None:
-        yield lambda _: None
-        return
-    if wish.resume:
-        raise SelectionError(f"--out-topic {wish.out_topic}: what it holds already is not known; begin with a new one")
-    if wish.out_topic in setting.live:
-        raise SelectionError(f"--out-topic {wish.out_topic}: the service reads or writes it; name a topic of its own")
-    from scorer.broker.kafka.publisher import publisher
+    if not (wish.labels or wish.by or wish.conditions):
+        return Study({}, [], [])
+    rows = journal.rows()
+    if wish.labels and not np.any(rows["label"] >= 0):
+        example = journal.line(int(rows["place"][0])).decode()
+        raise SelectionError(
+            f"--labels {wish.labels}: no event has one of its event_ids; an event's decision: {example}"
+        )
+    found = figures(report, rows, recorded)
+    return Study(found, segments(rows, wish.by, sheet.values, recorded, report), judge(found, wish.conditions))
 
-    with publisher(setting.kafka, wish.out_topic, partitions=len(plan.slice), existing=wish.existing) as publish:
-        yield publish
+
+def _judge(wish: Wish, study: Study) -> None:
+    from scorer.errors import GateError
+    from scorer.replay.gate import junit
+
+    if wish.junit:
+        wish.junit.write_bytes(junit(study.verdicts, f"scorer replay {wish.out}"))
+    if failed := [verdict for verdict in study.verdicts if verdict.failed]:
+        raise GateError("; ".join(f"{verdict.said}, and --fail-if {verdict.condition!r}" for verdict in failed))
 
 
-def _print(report: Report, file: Path, not_compared: str, *, as_json: bool) -> None:
+def _print(report: Report, wish: Wish, not_compared: str, study: Study) -> None:
     import msgspec
     from rich.console import Console
 
-    from scorer.replay.show import show
+    from scorer.replay.show import show, show_study
 
-    if as_json:
-        print(msgspec.json.encode(report).decode())
+    if wish.as_json:
+        parts = {name: getattr(report, name) for name in report.__dataclass_fields__}
+        found = {name: getattr(study, name) for name in study.__struct_fields__}
+        print(msgspec.json.encode(parts | found).decode())
         return
-    show(report, Console(markup=False, highlight=False), file=file, not_compared=not_compared)
+    console = Console(markup=False, highlight=False)
+    show(report, console, file=wish.out, not_compared=not_compared)
+    show_study(study, console)

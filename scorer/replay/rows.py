@@ -23,18 +23,16 @@ Labels = Callable[[Sequence[bytes]], NDArray[np.int8]]
 
 
 class Sheet:
-    """Writes rows, with what the evaluation asks of events: labels, an amount, and values of fields.
+    """Writes rows, with what is asked of events: labels, and values of fields.
 
     A field is named by its path in the event, such as `card.country`; the bundle need not read it.
     """
 
-    def __init__(self, fields: Sequence[str], amount: str | None, labels: Labels | None) -> None:
+    def __init__(self, fields: Sequence[str] = (), labels: Labels | None = None) -> None:
         self._fields = [field.split(".") for field in fields]
-        self._amount = amount.split(".") if amount else None
         self._labels = labels
         self._codes: list[dict[str, int]] = [{} for _ in fields]
-        extra = [("amount", "<f8")] if amount else []
-        extra += [("label", "i1")] if labels else []
+        extra = [("label", "i1")] if labels else []
         self.dtype = np.dtype([*BASE, *extra, *((f"field{at}", "<u2") for at in range(len(fields)))])
 
     @property
@@ -43,8 +41,8 @@ class Sheet:
         return [list(codes) for codes in self._codes]
 
     def resume(self, values: Sequence[Sequence[str]]) -> None:
-        """Go on with the codes of an earlier part."""
-        for codes, names in zip(self._codes, values, strict=True):
+        """Go on with the codes of an earlier part, if there was one."""
+        for codes, names in zip(self._codes, values, strict=False):
             codes.update({name: code for code, name in enumerate(names)})
 
     def __call__(self, outcome: Outcome, places: NDArray[np.int64]) -> NDArray[Any]:
@@ -57,7 +55,7 @@ class Sheet:
         rows["score"], rows["band"], rows["place"] = scores.score, outcome.decisions.band, places
         if self._labels:
             rows["label"] = self._labels(outcome.columns.event_ids)
-        if self._fields or self._amount:
+        if self._fields:
             self._read(records, scores.rows.tolist(), rows)
         return rows
 
@@ -66,8 +64,6 @@ class Sheet:
         for at, path in enumerate(self._fields):
             codes = self._codes[at]
             rows[f"field{at}"] = [_code(codes, _text(_at(event, path))) for event in events]
-        if self._amount:
-            rows["amount"] = [_number(_at(event, self._amount)) for event in events]
 
 
 def _at(event: Any, path: Sequence[str]) -> Any:
@@ -82,10 +78,6 @@ def _code(codes: dict[str, int], text: str) -> int:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
 
 
 def check_paths(paths: Sequence[str]) -> None:

@@ -11,10 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from scorer.replay.compare import Cell, Comparison, Report
+from scorer.replay.figures import Segment
+from scorer.replay.gate import Study
 from scorer.replay.recorded import Making
 
 MOST_PARTITIONS = 8
 """Partitions named one by one; of more, only their number is of use on a screen."""
+
+MOST_SEGMENTS = 12
 
 
 def show(report: Report, console: Console, *, file: Path, not_compared: str = "") -> None:
@@ -25,6 +29,30 @@ def show(report: Report, console: Console, *, file: Path, not_compared: str = ""
         console.print(f"{name:<20}{text}", soft_wrap=True)
     if report.comparison and report.comparison.matched:
         console.print(_matrix(report.comparison, list(report.decisions)))
+
+
+def show_study(study: Study, console: Console) -> None:
+    """Print figures, the largest segments of each field, and what became of the conditions."""
+    for name, figure in study.figures.items():
+        share = f" ({figure.value / figure.of:.2%})" if figure.of not in (None, 0, 1) else ""
+        console.print(f"{name:<24}{figure.value:,.6g}{share}", soft_wrap=True)
+    for field in dict.fromkeys(segment.field for segment in study.segments):
+        console.print(_segments(field, [segment for segment in study.segments if segment.field == field]))
+    for verdict in study.verdicts:
+        word = "FAILED" if verdict.failed else "passed"
+        console.print(f"{word:<24}{verdict.condition}: {verdict.said}", soft_wrap=True)
+
+
+def _segments(field: str, segments: Sequence[Segment]) -> Table:
+    table = Table(box=box.SIMPLE, title=_printable(field), title_justify="left")
+    for name in ("", "events", "alerts", "alerts before", "flips"):
+        table.add_column(name, justify="right" if name else "left")
+    for segment in segments[:MOST_SEGMENTS]:
+        numbers = (segment.events, segment.alerts, segment.alerts_before, segment.flips)
+        table.add_row(_printable(segment.value), *("" if number is None else f"{number:,}" for number in numbers))
+    if len(segments) > MOST_SEGMENTS:
+        table.add_row(f"… {len(segments) - MOST_SEGMENTS} more; --json has all")
+    return table
 
 
 def _replayed(report: Report) -> Iterator[tuple[str, str]]:

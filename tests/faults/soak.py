@@ -56,6 +56,12 @@ A fault in the midst of the recovery from the one before begins that anew; a soa
 """
 MERCY = 60.0
 """Seconds without harm in which a stall must end; a soak in which one does not ends there, for somebody to look."""
+POLL_MS = 30_000
+"""`max.poll.interval.ms` of everybody in the group.
+
+Kafka 4.1 forgot to time members out that a killed broker found in its log: those who join then wait for their dead
+predecessors as long as this.
+"""
 
 
 @dataclass(slots=True)
@@ -150,7 +156,7 @@ def visited(stage: Stage) -> None:
     """Let a stranger join the group, take partitions, do nothing with them, and leave."""
     properties = {"bootstrap.servers": stage.story.bootstrap, "group.id": stage.story.topics.group}
     settings = {"enable.auto.commit": False, "session.timeout.ms": 6000, "isolation.level": "read_committed"}
-    visitor = Consumer({**properties, **settings})
+    visitor = Consumer({**properties, **settings, "max.poll.interval.ms": POLL_MS})
     visitor.subscribe([stage.story.topics.source])
     until = time.monotonic() + 3
     while time.monotonic() < until:
@@ -260,6 +266,7 @@ def soak(directory: Path, minutes: float, seed: int, rate: int) -> bool:
         proxy = stack.enter_context(Proxy(port, target))
         broker = stack.enter_context(LocalBroker(directory / "kafka", target, advertised=port))
         story = stack.enter_context(world(f"127.0.0.1:{port}", directory, bundle.path, "soak"))
+        story.settings["kafka"] = {"max.poll.interval.ms": POLL_MS}
         stage = Stage(story, broker, proxy, stack.enter_context(Watch()))
         for instance in (0, 1):
             stage.start(instance)

@@ -16,7 +16,7 @@ from scorer.replay.rows import Sheet
 from scorer.replay.sinks import finisher
 
 PLAN = Plan("t", "here", "beginning", "end", {0: (10, 20), 1: (0, 5)}, Making("card", "1", "a" * 64, "t1"), "", [])
-DTYPE = Sheet([], None, None).dtype
+DTYPE = Sheet().dtype
 
 
 def opened(file: Path, plan: Plan = PLAN, *, resume: bool = False) -> Journal:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from replay_world import EACH, PARTITIONS, ROUNDS, World, bits, coordinates, event
 from typer.testing import CliRunner, Result
@@ -19,7 +20,7 @@ from typer.testing import CliRunner, Result
 from scorer.broker.kafka.bounded import SliceReader
 from scorer.bundle import Bundle
 from scorer.cli import app
-from scorer.errors import ScorerError, SelectionError
+from scorer.errors import GateError, ScorerError, SelectionError
 
 EVENTS = ROUNDS * EACH * PARTITIONS
 DECIDED = EVENTS - ROUNDS
@@ -158,9 +159,44 @@ def test_events_of_a_file_need_no_kafka(card_bundle: Bundle, tmp_path: Path, suf
     assert [made["event_id"] for made in decided] == [f"t{number}" for number in range(10, 30)]
 
 
+def test_a_gate_says_what_to_promote(world: World, scorer_yaml: Path, tmp_path: Path) -> None:
+    """With labels, fields and conditions, figures are those of the file; a condition that holds ends with 51."""
+    file, labels, junit = tmp_path / "out.jsonl", tmp_path / "labels.csv", tmp_path / "junit.xml"
+    labels.write_text("event_id,label\n" + "".join(f"t{n},{n % 3 == 0:d}\n" for n in range(EVENTS)))
+    arguments = ["--topic", world.topic, "--config", str(scorer_yaml), "--out", str(file), "--json", "--by", "channel"]
+    arguments += ["--labels", str(labels), "--against-bands", "review=0.3,block=0.9", "--junit", str(junit)]
+    result = CliRunner().invoke(app, ["replay", *arguments, "--fail-if", "recall < 1.01", "--fail-if", "missing > 0"])
+    assert isinstance(result.exception, GateError)
+    assert "and --fail-if 'recall < 1.01'" in str(result.exception)
+    report = json.loads(result.stdout)
+    made = [json.loads(line) for line in file.read_bytes().splitlines()]
+    frauds = [each for each in made if int(each["event_id"][1:]) % 3 == 0]
+    caught = sum(each["score"] >= 0.5 for each in frauds)
+    assert report["figures"]["recall"]["value"] == pytest.approx(caught / len(frauds))
+    before = sum(each["score"] >= np.float32(0.3) for each in frauds)
+    assert report["figures"]["recall_before"]["value"] == pytest.approx(before / len(frauds))
+    web = sum(int(each["event_id"][1:]) % 2 for each in made)
+    assert {segment["value"]: segment["events"] for segment in report["segments"]} == {
+        "web": web,
+        "chip": DECIDED - web,
+    }
+    assert [verdict["failed"] for verdict in report["verdicts"]] == [True, False]
+    assert 'failures="1"' in junit.read_text()
+
+
+def test_labels_of_other_events_are_told(world: World, scorer_yaml: Path, tmp_path: Path) -> None:
+    """Where no label belongs to any event, figures of labels would be wrong: the replay says so."""
+    labels = tmp_path / "labels.csv"
+    labels.write_text("event_id,label\nsomebody,1\n")
+    arguments = ["--topic", world.topic, "--config", str(scorer_yaml), "--out", str(tmp_path / "out.jsonl")]
+    assert "no event has one of its event_ids" in refused(*arguments, "--labels", str(labels))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("--topic", "t", "--fail-if", "flip > 1"), "did you mean flips"),
+        (("--topic", "t", "--by", "a..b"), "name each field once"),
         ((), "Name a topic with --topic, or a file with --events"),
         (("--events", "no.jsonl"), "no such file"),
         (("--topic", "t", "--bundle", "b", "--out", "x.csv"), "decisions are written as .jsonl or .parquet"),

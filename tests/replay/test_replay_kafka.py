@@ -85,7 +85,7 @@ def replayed(
     lane = lane_of(world, bundle, bands)
     plan = plan_of(lane, making_of(bundle, lane), choose(past, world.topic, start, stop))
     with TemporaryDirectory() as directory:
-        file, sheet = Path(directory) / "out.jsonl", Sheet([], None, None)
+        file, sheet = Path(directory) / "out.jsonl", Sheet()
         with closing(Journal(file, plan, sheet.dtype, resume=False)) as journal:
             recorded = recall(past, Recorded(world.topic, plan.selected(), world.decisions), silent)
             tally = Tally(world.topic, plan.selected(), plan.making, lane.bands.names, recorded)

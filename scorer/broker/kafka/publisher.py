@@ -19,7 +19,7 @@ FLUSH_TIMEOUT = 60.0
 
 
 @contextmanager
-def publisher(
+def publishing(
     properties: Properties, topic: str, *, partitions: int, existing: bool
 ) -> Iterator[Callable[[Outgoing], None]]:
     """Make a topic, and give what publishes decisions to it; dead letters stay unpublished.

@@ -1,0 +1,134 @@
+"""The parts of a replay, made of what the options say: where events come from, and what they are compared with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scorer.errors import SelectionError, TopicMissingError
+
+if TYPE_CHECKING:
+    from scorer.cli.lanes import Setting
+    from scorer.records import Outgoing
+    from scorer.replay.gate import Condition
+    from scorer.replay.journal import Journal, Plan
+    from scorer.replay.labels import Labels
+    from scorer.replay.positions import Position
+    from scorer.replay.recorded import Making, Recorded
+    from scorer.replay.run import Before, Past, Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the options say of a replay's course, besides what it replays with."""
+
+    start: str
+    stop: str
+    between: tuple[Position, Position]
+    events: Path | None
+    out: Path
+    out_topic: str | None
+    existing: bool
+    dry_run: bool
+    rate: float
+    resume: bool
+    labels: str | None
+    by: Sequence[str]
+    conditions: Sequence[Condition]
+    junit: Path | None
+    as_json: bool
+
+
+@contextmanager
+def past(wish: Wish, setting: Setting) -> Iterator[Past]:
+    """Give where the events come from: a file, or Kafka."""
+    from scorer.broker.kafka.bounded import SliceReader
+    from scorer.replay.files import opened
+
+    if wish.events:
+        yield opened(wish.events, setting.topic)
+        return
+    with closing(SliceReader(setting.kafka, clock=time.monotonic)) as past:
+        yield past
+
+
+def plan(wish: Wish, setting: Setting, other: Setting | None, past: Past, making: Making) -> Plan:
+    """Return what is to be done; a replay that goes on takes its slice from where it began."""
+    from scorer.replay.journal import Plan
+    from scorer.replay.run import choose
+
+    selected = choose(past, setting.topic, *wish.between)
+    return Plan(
+        topic=setting.topic,
+        source=str(wish.events or setting.kafka.get("bootstrap.servers", "")),
+        start=wish.start,
+        stop=wish.stop,
+        slice={number: (offsets.start, offsets.stop) for number, offsets in selected.items()},
+        making=making,
+        against=other.title if other else setting.decisions,
+        fields=[*wish.by, *([f"labels {wish.labels}"] if wish.labels else [])],
+    )
+
+
+def compared_with(
+    journal: Journal, setting: Setting, other: Setting | None, watch: Watch
+) -> tuple[Recorded | None, Before | None, str]:
+    """Return what was decided before, who decides it on the way, or why there is nothing to compare with."""
+    from scorer.broker.kafka.bounded import SliceReader
+    from scorer.cli.lanes import lane
+    from scorer.replay.recorded import Recorded
+    from scorer.replay.run import Before, recall
+
+    selected = journal.plan.selected()
+    if other:
+        made, making = lane(other)
+        recorded = Recorded.beside(
+            setting.topic, selected, other.title, names=made.bands.names, making=making, directory=journal.directory
+        )
+        return recorded, Before(made, recorded), ""
+    if not setting.decisions or not setting.kafka:
+        return None, None, "no --decisions topic was named" if setting.kafka else "there is no Kafka to ask"
+    try:
+        with closing(SliceReader(setting.kafka, clock=time.monotonic)) as past:
+            recorded = Recorded(setting.topic, selected, setting.decisions, journal.directory)
+            return recall(past, recorded, watch), None, ""
+    except TopicMissingError:
+        if setting.must_exist:
+            raise
+        return None, None, f"the configuration's decisions topic {setting.decisions} does not exist yet"
+
+
+@contextmanager
+def publisher(wish: Wish, setting: Setting, plan: Plan) -> Iterator[Callable[[Outgoing], object]]:
+    """Give what publishes a batch's decisions; nothing is published unless a topic was named for it."""
+    if wish.out_topic is None:
+        yield lambda _: None
+        return
+    if wish.resume:
+        raise SelectionError(f"--out-topic {wish.out_topic}: what it holds already is not known; begin with a new one")
+    if wish.out_topic in setting.live:
+        raise SelectionError(f"--out-topic {wish.out_topic}: the service reads or writes it; name a topic of its own")
+    from scorer.broker.kafka.publisher import publishing
+
+    with publishing(setting.kafka, wish.out_topic, partitions=len(plan.slice), existing=wish.existing) as publish:
+        yield publish
+
+
+def labels(wish: Wish, setting: Setting) -> Labels | None:
+    """Read the labels, a file's or a topic's."""
+    from scorer.broker.kafka.bounded import SliceReader
+    from scorer.replay import labels as books
+    from scorer.replay.run import BATCH
+
+    if wish.labels is None:
+        return None
+    if not wish.labels.startswith("topic:"):
+        return books.read(Path(wish.labels))
+    name = wish.labels.removeprefix("topic:")
+    with closing(SliceReader(setting.kafka, clock=time.monotonic)) as past:
+        values = (value for records in past.read(name, past.extent(name), BATCH) for value in records.values)
+        return books.of_values(values, f"topic {name}")

@@ -1,0 +1,179 @@
+"""A replay's Report and rows → the figures that a gate may be set on. Pure.
+
+An *alert* is an event in any band but the lowest, which has no edge; a *fraud* one whose label says so. Precision and
+recall are of labelled events alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scorer.replay.compare import Comparison, Report
+from scorer.replay.recorded import Recorded
+
+DAY = 86_400_000
+SHORTEST = DAY / 24
+"""A span counts as an hour at least: a rate per day of a few seconds is noise."""
+CHUNK = 1 << 20
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """A number, and what a share of it is taken of, if that makes sense."""
+
+    value: float
+    of: float | None = None
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """What one side's decisions come to: all alerts, and the labelled events by alert and label."""
+
+    alerts: int = 0
+    true_positives: int = 0
+    false_positives: int = 0
+    missed: int = 0
+
+    @property
+    def precision(self) -> float | None:
+        """TP / (TP + FP); None without a labelled alert."""
+        alerts = self.true_positives + self.false_positives
+        return self.true_positives / alerts if alerts else None
+
+    @property
+    def recall(self) -> float | None:
+        """TP / (TP + FN); None without a fraud."""
+        frauds = self.true_positives + self.missed
+        return self.true_positives / frauds if frauds else None
+
+    def __add__(self, other: Effect) -> Effect:
+        return Effect(*(getattr(self, name) + getattr(other, name) for name in self.__struct_fields__))
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """The decided events with one value of a field; `flips` and `before` only beside what was decided before."""
+
+    field: str
+    value: str
+    events: int
+    alerts: int
+    flips: int | None
+    alerts_before: int | None
+
+
+def segments(
+    rows: NDArray[Any],
+    fields: Sequence[str],
+    values: Sequence[Sequence[str]],
+    recorded: Recorded | None,
+    report: Report,
+) -> list[Segment]:
+    """Return each field's values, the most frequent first; `rows` are those of `rows.Sheet` with these fields."""
+    found = []
+    for at, (field, names) in enumerate(zip(fields, values, strict=True)):
+        counts = np.zeros((len(names) + 1, 4), np.int64)  # the last row is of the values beyond those told apart
+        for start in range(0, len(rows), CHUNK):
+            chunk = rows[start : start + CHUNK]
+            codes = np.minimum(chunk[f"field{at}"], len(names))
+            for column, weights in enumerate(_marks(chunk, recorded, list(report.decisions))):
+                counts[:, column] += np.bincount(codes[weights], minlength=len(names) + 1)
+        known = recorded is not None
+        listed = [
+            Segment(field, name, events, alerts, flips if known else None, before if known else None)
+            for name, (events, alerts, flips, before) in zip([*names, "…"], counts.tolist(), strict=True)
+            if events
+        ]
+        found += sorted(listed, key=lambda segment: -segment.events)
+    return found
+
+
+def _marks(rows: NDArray[Any], recorded: Recorded | None, bands: Sequence[str]) -> list[NDArray[np.bool_]]:
+    """Return which rows are decided (all), alerts, flips, and alerts before."""
+    flips, alerts_before = np.zeros((2, len(rows)), np.bool_)
+    marks = [np.ones(len(rows), np.bool_), rows["band"] > 0, flips, alerts_before]
+    if recorded is None:
+        return marks
+    band_of = np.array([-1, *(bands.index(name) if name in bands else len(bands) for name in recorded.names)])
+    for number in np.unique(rows["partition"]).tolist():
+        here = np.flatnonzero(rows["partition"] == number)
+        codes, _ = recorded.at(number, rows["offset"][here])
+        before = band_of[codes]
+        flips[here] = (codes > 0) & (before != rows["band"][here])
+        alerts_before[here] = before > 0
+    return marks
+
+
+def figures(report: Report, rows: NDArray[Any], recorded: Recorded | None) -> dict[str, Figure]:
+    """Return every figure that is known; `rows` are those of `rows.Sheet`, with labels or without."""
+    otherwise = next(iter(report.decisions))
+    found = {
+        "events": Figure(report.events),
+        "rejected": Figure(sum(report.rejected.values()), report.events),
+        **({} if report.comparison is None else _changes(report.comparison)),
+    }
+    after, before = Effect(), Effect()
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        after += _effect(chunk, chunk["band"] > 0)
+        if recorded:
+            before += _before(chunk, recorded, otherwise)
+    days = _days(rows)
+    found |= _of_side(after, report.decided, days, "")
+    if recorded:
+        found |= _of_side(before, report.decided, days, "_before")
+        found |= _drops(after, before)
+    return found
+
+
+def _changes(comparison: Comparison) -> dict[str, Figure]:
+    matched = comparison.matched
+    return {
+        "flips": Figure(comparison.changed, matched),
+        "different_scores": Figure(comparison.different_scores, matched),
+        "max_change": Figure(comparison.largest_difference),
+        "missing": Figure(comparison.recorded_only, comparison.recorded),
+        "extra": Figure(comparison.not_recorded, matched + comparison.not_recorded),
+        "recorded_twice": Figure(comparison.recorded_twice, comparison.recorded),
+    }
+
+
+def _of_side(effect: Effect, decided: int, days: float | None, side: str) -> dict[str, Figure]:
+    found = {f"alerts{side}": Figure(effect.alerts, decided)}
+    if days:
+        found[f"alerts_per_day{side}"] = Figure(effect.alerts / days)
+    rates = {"precision": effect.precision, "recall": effect.recall}
+    return found | {f"{name}{side}": Figure(rate, 1.0) for name, rate in rates.items() if rate is not None}
+
+
+def _drops(after: Effect, before: Effect) -> dict[str, Figure]:
+    pairs = {"precision_drop": (before.precision, after.precision), "recall_drop": (before.recall, after.recall)}
+    return {name: Figure(a - b, 1.0) for name, (a, b) in pairs.items() if a is not None and b is not None}
+
+
+def _effect(rows: NDArray[Any], alert: NDArray[np.bool_]) -> Effect:
+    alerts = int(np.count_nonzero(alert))
+    if "label" not in (rows.dtype.names or ()):
+        return Effect(alerts)
+    fraud, legitimate = rows["label"] == 1, rows["label"] == 0
+    counts = (alert & fraud, alert & legitimate, ~alert & fraud)
+    return Effect(alerts, *(int(np.count_nonzero(each)) for each in counts))
+
+
+def _before(rows: NDArray[Any], recorded: Recorded, otherwise: str) -> Effect:
+    """Return the effect of what was decided before, of events that were."""
+    calm = recorded.names.index(otherwise) + 1 if otherwise in recorded.names else -1
+    effect = Effect()
+    for number in np.unique(rows["partition"]).tolist():
+        here = rows[rows["partition"] == number]
+        codes, _ = recorded.at(number, here["offset"])
+        effect += _effect(here[codes > 0], codes[codes > 0] != calm)
+    return effect
+
+
+def _days(rows: NDArray[Any]) -> float | None:
+    """Return the span of the events' times; None where they are all at one, as those of a file without times."""
+    span = float(np.ptp(rows["time"])) if len(rows) else 0.0
+    return max(span, SHORTEST) / DAY if span else None
