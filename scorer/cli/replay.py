@@ -96,6 +96,7 @@ def replay(
     name = _topic(topic, events)
     given = [*(properties or []), *([f"bootstrap.servers={bootstrap}"] if bootstrap else [])]
     file = out or Path(f"replay-{name}.jsonl")
+    staging.check_files(events, file, junit)
     finished = finisher(file)
     setting = joined(name, configuration, given, bundle=bundle, decisions=decisions, bands=bands, local=bool(events))
     other = compared(setting, against, against_bands)

@@ -43,6 +43,14 @@ class Wish:
     as_json: bool
 
 
+def check_files(events: Path | None, out: Path, junit: Path | None) -> None:
+    """Raise SelectionError for files that would be overwritten, or cannot be written when all is done."""
+    if events and events.exists() and out.exists() and events.samefile(out):
+        raise SelectionError(f"--out {out}: has the events that are to be replayed; name another file")
+    if junit and not junit.parent.is_dir():
+        raise SelectionError(f"--junit {junit}: there is no directory {junit.parent}")
+
+
 @contextmanager
 def past(wish: Wish, setting: Setting) -> Iterator[Past]:
     """Give where the events come from: a file, or Kafka."""

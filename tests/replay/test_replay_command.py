@@ -195,6 +195,7 @@ def test_labels_of_other_events_are_told(world: World, scorer_yaml: Path, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("--topic", "t", "--junit", "no/such/junit.xml"), "there is no directory no/such"),
         (("--topic", "t", "--fail-if", "flip > 1"), "did you mean flips"),
         (("--topic", "t", "--by", "a..b"), "name each field once"),
         ((), "Name a topic with --topic, or a file with --events"),
@@ -208,6 +209,15 @@ def test_what_cannot_be_replayed_is_told(
     """A replay of nothing, of a missing file, or into another format ends in one line."""
     monkeypatch.chdir(tmp_path)
     assert said in refused(*arguments)
+
+
+def test_events_are_not_overwritten_by_their_decisions(tmp_path: Path) -> None:
+    """The file that is replayed cannot be the one that is written, by whatever path."""
+    path = tmp_path / "events.jsonl"
+    path.write_text("{}")
+    again = str(tmp_path / "." / "events.jsonl")
+    assert "has the events" in refused("--events", str(path), "--topic", "t", "--bundle", "b", "--out", again)
+    assert path.read_text() == "{}"
 
 
 def test_a_tape_of_another_topic_is_refused(world: World, scorer_yaml: Path, tmp_path: Path) -> None:
