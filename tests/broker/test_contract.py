@@ -188,6 +188,23 @@ def test_what_is_published_is_what_was_given(world: World) -> None:
     assert sorted(world.read(world.letters), key=str) == sorted([(None, b"", HEADERS), (b"", None, [])], key=str)
 
 
+def test_decisions_may_have_headers(world: World) -> None:
+    """Each its own, byte for byte, in the order given; they are as much of the transaction as those without."""
+    world.establish()
+    sink, source = world.sink(), world.source()
+    join(source)
+    headers = [[("ce_id", b"a-0-1"), ("content-type", b"application/json")], [("ce_id", b"")]]
+    sink.begin()
+    sink.publish(Outgoing(world.decisions, [b"k", None], [b"1", b"2"], world.letters, headers=headers))
+    sink.commit(next_offsets(world, 0), source.membership(), 8.0)
+    found = sorted(world.read(world.decisions), key=str)
+    assert found == sorted([(b"k", b"1", headers[0]), (None, b"2", headers[1])], key=str)
+    sink.begin()
+    sink.publish(Outgoing(world.decisions, [b"k"], [b"3"], world.letters, headers=headers[:1]))
+    sink.abort(8.0)
+    assert sorted(world.read(world.decisions), key=str) == found
+
+
 def test_abort_leaves_nothing(world: World) -> None:
     """After an abort nothing of the transaction is ever visible, its offsets do not count, and the next one can."""
     world.establish()

@@ -16,9 +16,10 @@ from confluent_kafka.cimpl import NewTopic
 from contract_worlds import KafkaWorld, gather, join, next_offsets
 
 from scorer.broker.contract import Fault, Verdict
-from scorer.broker.kafka import KafkaSink, KafkaSource, patience
+from scorer.broker.kafka import Identity, KafkaSink, KafkaSource, patience
 from scorer.broker.kafka import sink as sink_module
 from scorer.broker.kafka import source as source_module
+from scorer.broker.kafka.roll import is_member
 from scorer.errors import BrokerError, OffsetLostError
 from scorer.records import Outgoing, Partition
 
@@ -262,3 +263,68 @@ def test_what_a_topic_refuses_is_named(world: KafkaWorld, transactional: bool) -
         sink.flush(10.0)
     assert (caught.value.verdict, caught.value.code) == (Verdict.ABORT, "INVALID_RECORD")
     assert compacted in str(caught.value)
+
+
+def test_a_client_that_is_no_longer_in_its_group_is_replaced(world: KafkaWorld) -> None:
+    """Half a minute without a partition, and the group does not list it: a new client joins, and passes nothing over.
+
+    Such a client was seen to go on for a quarter of an hour, polled all the time; here it is made by unsubscribing it.
+    """
+    now = [0.0]
+    source = KafkaSource(
+        world.properties, world.identity(), [world.input], hear=world.heard.append, clock=lambda: now[0]
+    )
+    try:
+        world.produce(b"a")
+        assert list(gather(source, 1).values) == [b"a"]
+        assert source.commit(next_offsets(world, 1))
+        source._consumer.unsubscribe()
+        world.produce(b"b")
+        while source._consumer.assignment():
+            source.poll(10, 0.1)
+        for _ in range(10):
+            assert source.poll(10, 0.1).records == ()
+        assert not any("takes over" in trouble.message for trouble in world.heard)
+        now[0] += source_module.OUTSIDE
+        assert list(gather(source, 1).values) == [b"b"]
+        assert any("takes over" in trouble.message for trouble in world.heard)
+    finally:
+        source.close()
+
+
+def test_a_member_without_partitions_is_left_in_peace(world: KafkaWorld) -> None:
+    """A standby, one instance more than there are partitions, waits as the member that it is."""
+    now = [0.0]
+    topic = f"{world.group}.lone"
+    admin = AdminClient({"bootstrap.servers": world.properties["bootstrap.servers"]})
+    admin.create_topics([NewTopic(topic, 1)])[topic].result(30)
+    first = {Partition(topic, 0): 0}
+    sources = [
+        KafkaSource(
+            world.properties,
+            world.identity(instance),
+            [topic],
+            hear=world.heard.append,
+            first=first,
+            clock=lambda: now[0],
+        )
+        for instance in ("0", "1")
+    ]
+    try:
+        deadline = time.monotonic() + 60.0
+        while not all(is_member(world.properties, world.identity(instance)) for instance in ("0", "1")):
+            assert time.monotonic() < deadline
+            for source in sources:
+                source.poll(10, 0.1)
+        now[0] += source_module.OUTSIDE
+        for _ in range(10):
+            for source in sources:
+                source.poll(10, 0.1)
+        assert not any("takes over" in trouble.message for trouble in world.heard)
+    finally:
+        for source in sources:
+            source.close()
+
+
+def test_a_group_that_nobody_can_be_asked_about_is_no_answer() -> None:
+    assert is_member({"bootstrap.servers": "127.0.0.1:1"}, Identity("g", "0")) is None

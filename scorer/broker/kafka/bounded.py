@@ -16,8 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from scorer.broker.kafka.clients import Identity, Properties, Trouble, consumer_properties, error_callback
 from scorer.broker.kafka.cluster import REQUEST_TIMEOUT, Cluster
 from scorer.broker.kafka.messages import by_topic
-from scorer.broker.kafka.source import OFFSET_LOST, TOPIC_GONE
-from scorer.broker.kafka.verdict import AUTHORIZATION
+from scorer.broker.kafka.verdict import AUTHORIZATION, OFFSET_LOST, TOPIC_GONE
 from scorer.errors import BrokerError, SelectionError, TopicMissingError
 from scorer.records import Records
 

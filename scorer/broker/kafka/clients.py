@@ -61,6 +61,8 @@ def consumer_properties(properties: Properties, identity: Identity) -> dict[str,
         "check.crcs": True,
         "socket.timeout.ms": SOCKET_TIMEOUT_MS,
         "reconnect.backoff.max.ms": RECONNECT_MS,
+        # As for the producer: after a re-bootstrap the cached group coordinator is dead.
+        "metadata.recovery.strategy": "none",
     }
     if properties.get("group.protocol", "classic") == "classic":
         defaults["session.timeout.ms"] = SESSION_TIMEOUT_MS
@@ -84,8 +86,8 @@ def producer_properties(properties: Properties, identity: Identity, *, transacti
         "message.timeout.ms": TRANSACTION_TIMEOUT_MS,
         "socket.timeout.ms": SOCKET_TIMEOUT_MS,
         "reconnect.backoff.max.ms": RECONNECT_MS,
-        # After all brokers were gone at once, a re-bootstrap leaves the cached group coordinator dead, and the next
-        # `send_offsets_to_transaction` waits for ever (librdkafka #5511, #5456).
+        # After all brokers were gone at once, a re-bootstrap leaves the cached group coordinator dead here too, and the
+        # next `send_offsets_to_transaction` waits for ever (librdkafka #5511, #5456).
         "metadata.recovery.strategy": "none",
     }
     owned: dict[str, Any] = {

@@ -15,7 +15,7 @@ from typing import Any
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicCollection, TopicPartition
 
 from scorer.errors import OffsetLostError
-from scorer.records import Offsets
+from scorer.records import Offsets, Partition
 
 NOTE = re.compile(r"partitions=(\d{1,9}) topic=(\S+)")
 WATCH_SECONDS = 5.0
@@ -47,6 +47,12 @@ def positions(offsets: Offsets, shapes: Shapes) -> list[TopicPartition]:
         else TopicPartition(topic, number, offset)
         for (topic, number), offset in offsets.items()
     ]
+
+
+def added(partition: Partition, shapes: Shapes) -> bool:
+    """Return whether a partition was added to its topic since the scorer started."""
+    shape = shapes.get(partition.topic)
+    return shape is not None and partition.number >= shape.partitions
 
 
 def known(committed: Sequence[TopicPartition], shape: Shape) -> int:

@@ -92,6 +92,17 @@ class KafkaSink:
 
     def publish(self, outgoing: Outgoing) -> None:
         """Queue decisions and dead letters."""
+        if outgoing.headers:  # of which `produce_batch` knows nothing: each is a call of its own
+            with as_faults(local=True):
+                for key, value, headers in zip(outgoing.keys, outgoing.values, outgoing.headers, strict=True):
+                    self._produce(outgoing.decisions_topic, Letter(key, value, headers, 0), PARTITION_UA)
+        else:
+            self._publish(outgoing)
+        with as_faults(local=True):
+            for letter in outgoing.dead_letters:
+                self._produce(outgoing.dead_letters_topic, letter, PARTITION_UA)
+
+    def _publish(self, outgoing: Outgoing) -> None:
         messages: list[dict[str, Any]] = [
             {"key": key, "value": value} for key, value in zip(outgoing.keys, outgoing.values, strict=True)
         ]
@@ -100,9 +111,6 @@ class KafkaSink:
             # Without a transaction there is nothing to abort, and a fatal producer would stay fatal.
             dead = first.code() == KafkaError._FATAL and not self._transactional
             raise _refused(first, outgoing.decisions_topic, Verdict.RENEW if dead else Verdict.ABORT)
-        with as_faults(local=True):
-            for letter in outgoing.dead_letters:
-                self._produce(outgoing.dead_letters_topic, letter, PARTITION_UA)
 
     def send(self, topic: str, partition: int | None, letter: Letter) -> None:
         """Queue a record as it is; without a partition its key chooses, and a time of 0 is the present one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import MappingProxyType
@@ -13,8 +14,9 @@ from scorer.broker.contract import Change, Fault, Haul, Membership, Rebalance, V
 from scorer.broker.kafka.clients import Identity, Properties, Trouble, consumer_properties, error_callback
 from scorer.broker.kafka.messages import by_topic
 from scorer.broker.kafka.patience import Caller, CallStuckError, leave
-from scorer.broker.kafka.positions import Shapes, offset_lost, positions
-from scorer.broker.kafka.verdict import AUTHORIZATION, AWAY
+from scorer.broker.kafka.positions import Shapes, added, offset_lost, positions
+from scorer.broker.kafka.roll import is_member
+from scorer.broker.kafka.verdict import AUTHORIZATION, AWAY, OFFSET_LOST, STALE, TOPIC_GONE
 from scorer.errors import BrokerError, OffsetLostError, TopicMissingError
 from scorer.records import Offsets, Partition
 
@@ -22,24 +24,13 @@ COMMITTED_TIMEOUT = 30.0
 """Seconds to ask the group's coordinator for committed offsets; it may just be moving."""
 REWIND_TIMEOUT = 10.0
 """Seconds to ask for them where the question is repeated."""
-STALE = frozenset(
-    {
-        KafkaError.ILLEGAL_GENERATION,
-        KafkaError.UNKNOWN_MEMBER_ID,
-        KafkaError.REBALANCE_IN_PROGRESS,
-        KafkaError.STALE_MEMBER_EPOCH,
-        KafkaError._STATE,
-        KafkaError._NO_OFFSET,
-    }
-)
-"""A commit refused because the group has moved on."""
+OUTSIDE = 30.0
+"""Seconds that a client may have no partition, before the group is asked whether it is in it."""
 CLOSE_TIMEOUT = 2.0
 MAX_RAISED = 5
 """Polls in a row that may raise before an operator is called."""
 STUCK_AFTER = 10
 """Errors of one partition in a row, at one offset, after which it counts as stuck: the client tries twice a second."""
-OFFSET_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._NO_OFFSET, KafkaError.OFFSET_OUT_OF_RANGE})
-TOPIC_GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
 
 class KafkaSource:
@@ -57,6 +48,7 @@ class KafkaSource:
         hear: Callable[[Trouble], None],
         first: Offsets | None = None,
         shapes: Shapes = MappingProxyType({}),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Subscribe; `first` says where partitions begin of which the group has committed nothing yet.
 
@@ -67,13 +59,14 @@ class KafkaSource:
         self._shapes = shapes
         cooperative = "cooperative" in str(properties.get("partition.assignment.strategy", ""))
         self._incremental = cooperative or properties.get("group.protocol") == "consumer"
-        self._group, self._topics = identity.group, list(topics)
+        self._group, self._topics, self._named = identity.group, list(topics), (properties, identity)
         self._rebalances: list[Rebalance] = []
         self._next: Offsets = {}
-        self._held: frozenset[str] = frozenset()
-        self._paused: set[Partition] = set()
+        self._held, self._paused = frozenset[str](), set[Partition]()
         self._failing: dict[Partition, tuple[int, int]] = {}
         self._raised = self._unanswered = 0
+        self._clock = clock
+        self._idle_since: float | None = clock()
         self._properties = {**consumer_properties(properties, identity), "error_cb": error_callback("consumer", hear)}
         self._consumer = Consumer(self._properties)
         self._subscribe()
@@ -86,6 +79,7 @@ class KafkaSource:
             messages = [message for message in messages if self._sound(message)]
         if rebalances:
             self._take_up(rebalances)
+        self._stay_member(rebalances)
         records = by_topic(messages)
         for batch in records:
             self._next.update(batch.next_offsets())
@@ -175,21 +169,32 @@ class KafkaSource:
             on_lost=self._noting(Change.LOST),
         )
 
+    def _stay_member(self, rebalances: Sequence[Rebalance]) -> None:
+        """Replace a client that has had no partition for a while, and is not even in the group to wait for one."""
+        if rebalances:
+            self._idle_since = None if self._consumer.assignment() else self._clock()
+        if self._idle_since is None or self._clock() < self._idle_since + OUTSIDE:
+            return
+        self._idle_since = self._clock()
+        if is_member(*self._named) is False:
+            self._replaced([])
+
     def _replaced(self, assigned: list[TopicPartition]) -> Offsets | None:
         """Put a new client in the place of one that gets no answer where the new one does; return that answer.
 
-        A client was seen to wait for ever for its coordinator while others worked with it. The new one is another
-        member of the group, to which the partitions come as to any that joins.
+        A client was seen to wait for ever for its coordinator while others worked with it, with partitions and
+        without. The new one is another member of the group, to which partitions come as to any that joins.
         """
         fresh = Consumer(self._properties)
         try:
-            committed = fresh.committed(assigned, REWIND_TIMEOUT)
+            committed = fresh.committed(assigned or [TopicPartition(self._topics[0], 0)], REWIND_TIMEOUT)
         except KafkaException:
             leave([fresh])
             return None
         wedged, self._consumer = [self._consumer], fresh
         self._unanswered, self._next, self._paused, self._failing = 0, {}, set(), {}
-        self._rebalances.append(Rebalance(Change.LOST, tuple(Partition(tp.topic, tp.partition) for tp in assigned)))
+        if assigned:
+            self._rebalances.append(Rebalance(Change.LOST, tuple(Partition(tp.topic, tp.partition) for tp in assigned)))
         self._hear(Trouble("consumer", "_TIMED_OUT", "the client has no answer where a new one has; that takes over"))
         self._subscribe()
         leave(wedged)
@@ -226,7 +231,7 @@ class KafkaSource:
             for position in consumer.committed(assigned, COMMITTED_TIMEOUT):
                 partition = Partition(position.topic, position.partition)
                 known = self._first.pop(partition, None)
-                if position.offset < 0 and self._added(partition):
+                if position.offset < 0 and added(partition, self._shapes):
                     known = consumer.get_watermark_offsets(position, COMMITTED_TIMEOUT)[0]
                 if position.offset < 0 and known is not None:
                     self._first[partition] = known
@@ -235,11 +240,6 @@ class KafkaSource:
             (consumer.incremental_assign if self._incremental else consumer.assign)(begun)
         except KafkaException as error:
             self._hear(Trouble("consumer", error.args[0].name(), error.args[0].str()))
-
-    def _added(self, partition: Partition) -> bool:
-        """Return whether a partition was added to its topic since the start."""
-        shape = self._shapes.get(partition.topic)
-        return shape is not None and partition.number >= shape.partitions
 
     def _commit_first(self, gained: Sequence[Partition]) -> None:
         """Commit where this member has begun partitions for the group, which a member may do."""
@@ -266,7 +266,7 @@ class KafkaSource:
             if consumer is not self._consumer:
                 return
             partitions = tuple(Partition(tp.topic, tp.partition) for tp in assigned)
-            fresh = (partition in self._first or self._added(partition) for partition in partitions)
+            fresh = (partition in self._first or added(partition, self._shapes) for partition in partitions)
             if change is Change.ASSIGNED and any(fresh):
                 self._begin(consumer, assigned)
             if change is not Change.ASSIGNED:

@@ -128,8 +128,9 @@ class MemorySink:
 
 
 def _entries(outgoing: Outgoing, owner: Transaction) -> Iterator[tuple[str, Entry]]:
-    for key, value in zip(outgoing.keys, outgoing.values, strict=True):
-        yield outgoing.decisions_topic, Entry(key, value, transaction=owner)
+    headers = outgoing.headers or [()] * len(outgoing.values)
+    for key, value, own in zip(outgoing.keys, outgoing.values, headers, strict=True):
+        yield outgoing.decisions_topic, Entry(key, value, own, transaction=owner)
     for letter in outgoing.dead_letters:
         yield outgoing.dead_letters_topic, Entry(letter.key, letter.value, letter.headers, letter.timestamp, owner)
 
