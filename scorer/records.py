@@ -220,13 +220,17 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What a micro-batch publishes to one lane: decisions as columns (`keys[i]` with `values[i]`), and dead letters."""
+    """What a micro-batch publishes to one lane: decisions as columns (`keys[i]` with `values[i]`), and dead letters.
+
+    `headers[i]` are the decisions' headers; there are none where it is empty.
+    """
 
     decisions_topic: str
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
     dead_letters_topic: str
     dead_letters: Sequence[Letter] = ()
+    headers: Sequence[Sequence[Header]] = ()
 
     def __len__(self) -> int:
         return len(self.values) + len(self.dead_letters)

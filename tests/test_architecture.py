@@ -17,9 +17,9 @@ FLOORS: list[set[str]] = [
     {"__main__"},
     {"cli"},
     {"demo"},
-    {"bundle", "dlq", "replay", "service"},
+    {"bundle", "dlq", "replay", "report", "service"},
     {"pipeline"},
-    {"decode", "transform", "infer", "decide", "encode", "broker", "telemetry"},
+    {"decode", "transform", "infer", "decide", "encode", "broker", "evaluation", "telemetry"},
     {"records", "config"},
     {"errors"},
 ]

@@ -146,7 +146,7 @@ def test_defaults_are_those_of_the_reference(tmp_path: Path) -> None:
 def test_the_reference_describes_every_key_in_one_sentence() -> None:
     """Each setting has one row, whose description is one sentence."""
     rows = reference()
-    assert len({keys for keys, *_ in rows}) == len(rows) == 17
+    assert len({keys for keys, *_ in rows}) == len(rows) == 18
     for keys, kind, default, description in rows:
         assert kind, keys
         assert default, keys

@@ -52,6 +52,7 @@ class Bundle:
         bands: Mapping[str, float] | None = None,
         otherwise: str = OTHERWISE,
         max_bytes: int = 1_000_000,
+        cloudevents: bool = False,
     ) -> Lane:
         """Return the lane of a topic that this bundle scores; without `bands`, the bundle's own count."""
         faults = check_bands(self.manifest.bands if bands is None else bands, str(self.path), otherwise=otherwise)
@@ -60,7 +61,13 @@ class Bundle:
         effective = Bands.of(self.manifest.bands if bands is None else bands, otherwise)
         origin = Origin(self.manifest.name, self.manifest.version, self.sha256)
         encoder = Encoder(
-            origin, effective, group=group, decisions=decisions, dead_letters=dead_letters, max_bytes=max_bytes
+            origin,
+            effective,
+            group=group,
+            decisions=decisions,
+            dead_letters=dead_letters,
+            max_bytes=max_bytes,
+            cloudevents=cloudevents,
         )
         rows = self.manifest.model.batch_shape
         return Lane(topic, self.decode, self.transform, self.model, effective, encoder, rows)

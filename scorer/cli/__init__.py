@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from scorer.cli import check, demo, diff, dlq, kafka, pack, play, record, replay, run, show
+from scorer.cli import check, demo, diff, dlq, kafka, pack, play, record, replay, run, show, thresholds
 from scorer.errors import ScorerError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.command("show")(show.show)
 app.command("diff")(diff.diff)
 app.add_typer(demo.app, name="demo")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(thresholds.app, name="thresholds")
 app.command("kafka")(kafka.kafka)
 
 

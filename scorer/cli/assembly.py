@@ -57,6 +57,7 @@ def lanes(
             bands=topic.bands,
             otherwise=topic.otherwise,
             max_bytes=max_bytes,
+            cloudevents=topic.cloudevents,
         )
         bands = dict(zip(lane.bands.names[1:], lane.bands.edges[1:].tolist(), strict=True))
         telemetry.tell(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scorer.bundle.diff.verdicts import Verdicts
     from scorer.bundle.trust.custody import Held
     from scorer.cli.contract import Row
+    from scorer.cli.forecast import Forecast, Look
 
 MOST = 12
 """Lines of one kind; a program that wants all of them asks for JSON."""
@@ -31,14 +32,48 @@ def diff(
         bool, typer.Option("--scores/--no-scores", help="Score the golden events of both with both models.")
     ] = True,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 where they differ, as git does.")] = False,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option("--slice", metavar="WHERE", help="Replay this with both: a file of events, or topic:NAME."),
+    ] = None,
+    topic: Annotated[str | None, typer.Option(help="The topic of a file that does not say it.")] = None,
+    start: Annotated[str, typer.Option("--from", help="Of topics: beginning, a time, -7d, or p0:123.")] = "beginning",
+    stop: Annotated[str, typer.Option("--to", help="Where to stop, not included.")] = "end",
+    configuration: Annotated[
+        Path | None, typer.Option("--config", help="The service's configuration: Kafka, and today's bands.")
+    ] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(metavar="NAME=SCORE,…", help="Today's bands.", show_default="the configuration's, or A's"),
+    ] = None,
+    bootstrap: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Kafka's bootstrap.servers.")] = None,
+    properties: Annotated[
+        list[str] | None, typer.Option("-X", metavar="PROP=VALUE", help="A librdkafka property, over the file's.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Labels, for the page: event_id, label, time; or topic:NAME.")
+    ] = None,
+    by: Annotated[list[str] | None, typer.Option("--by", metavar="FIELD", help="Segments, for the page.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page about the slice, and its JSON beside it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the difference as one JSON object.")] = False,
 ) -> None:
     """Print what changed from one bundle to another: contract, features, statistics, bands, scores.
 
-    The exit code is 0 whether they differ or not, unless --exit-code is given.
+    With a slice, say what the second does to each band's share of events, and which edges keep it. The exit code is 0
+    whether they differ or not, unless --exit-code is given.
     """
     import msgspec
 
+    from scorer.cli.forecast import Look, check_slices
+
+    given = [*(properties or []), *([f"bootstrap.servers={bootstrap}"] if bootstrap else [])]
+    looks = [
+        Look(before, after, where, topic, start, stop, configuration, bands, given, labels, by or (), report)
+        for where in slices or ()
+    ]
+    check_slices(slices or (), report)
     from scorer.bundle.diff.difference import difference
     from scorer.bundle.trust.custody import take
 
@@ -47,14 +82,35 @@ def diff(
     found = difference(old.manifest, new.manifest)
     differs = old.sha256 != new.sha256
     said = _verdicts(before, after, values) if scores and differs else None
+    forecasts = [_forecast(look) for look in looks]
     if as_json:
         sides = {"before": _identity(old), "after": _identity(new), "differs": differs}
         parts = {name: getattr(found, name) for name in found.__struct_fields__}
-        print(msgspec.json.encode({**sides, **parts, "verdicts": said}).decode())
+        print(msgspec.json.encode({**sides, **parts, "verdicts": said, "forecasts": forecasts}).decode())
     else:
         _print(old, new, found, said)
+        _show(forecasts)
     if differs and exit_code:
         raise typer.Exit(1)
+
+
+def _forecast(look: Look) -> Forecast:
+    from scorer.cli.forecast import forecast
+    from scorer.cli.rerun import write_report
+
+    found, page = forecast(look)
+    if look.report and page:
+        write_report(page, look.report)
+    return found
+
+
+def _show(forecasts: Sequence[Forecast]) -> None:
+    from rich.console import Console
+
+    from scorer.report.terminal import show_forecast
+
+    for one in forecasts:
+        show_forecast(one.topic, one.bands, one.events, one.yaml, Console(markup=False, highlight=False))
 
 
 def _golden(held: Held) -> Sequence[bytes]:

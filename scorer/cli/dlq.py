@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
-from threading import Event
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scorer.cli.choosing import Setting, Span, allowed, joined
+from scorer.cli.stopping import signals
 
 if TYPE_CHECKING:
     from scorer.dlq.door import Office
@@ -158,7 +156,7 @@ def _redrive(
     from scorer.dlq.redrive import Pace
 
     done = {}
-    with _signals() as (stopping, caught):
+    with signals() as (stopping, caught):
         pace = Pace(rate, stopping.wait)
         for name, selected in slices.items():
             if not stopping.is_set():
@@ -174,25 +172,6 @@ def _office(setting: Setting) -> Office:
     from scorer.replay.progress import Watcher
 
     return Office(setting.kafka, clock=time.monotonic, watch=Watcher(sys.stderr, time.monotonic))
-
-
-@contextmanager
-def _signals() -> Iterator[tuple[Event, list[signal.Signals]]]:
-    """Let SIGTERM and Ctrl-C set an event and name themselves; a second one ends the process at once."""
-    stopping = Event()
-    caught: list[signal.Signals] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        caught.append(signal.Signals(number))
-        stopping.set()
-        signal.signal(number, signal.SIG_DFL)  # loses and repeats nothing either: a transaction is whole or not at all
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stopping, caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _print(tallies: Mapping[str, Tally], doing: str) -> None:

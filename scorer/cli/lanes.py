@@ -1,4 +1,4 @@
-"""What `scorer replay` replays with: options and configuration → Kafka, bundle, bands; and the lane made of them."""
+"""What a replay decides with: options and configuration → Kafka, bundle, bands; and the lane made of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from scorer.errors import SelectionError
 
 if TYPE_CHECKING:
+    from scorer.bundle import Bundle
+    from scorer.bundle.drift import Drift
     from scorer.config import Topic
     from scorer.pipeline import Lane
     from scorer.replay.recorded import Making
@@ -32,6 +34,7 @@ class Setting:
     otherwise: str
     keys: Sequence[Path]
     live: frozenset[str]
+    cloudevents: bool = False
 
     @property
     def title(self) -> str:
@@ -70,6 +73,7 @@ def joined(
         otherwise=otherwise,
         keys=settings.trust.keys if settings else (),
         live=_live(settings.topics) if settings else frozenset(),
+        cloudevents=bool(configured and configured.cloudevents),
     )
 
 
@@ -129,7 +133,23 @@ def read_bands(text: str, otherwise: str) -> Mapping[str, float]:
     return bands
 
 
-def lane(setting: Setting) -> tuple[Lane, Making]:
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What decides a replay's events: a proved bundle, and the topic's lane that is made of it."""
+
+    bundle: Bundle
+    lane: Lane
+    making: Making
+
+    def drift(self) -> Drift | None:
+        """Return what counts events against the bundle's references; None where it was packed without examples."""
+        from scorer.bundle.drift import Drift
+
+        manifest = self.bundle.manifest
+        return Drift(manifest.reference, manifest.plan, self.bundle.transform) if manifest.reference else None
+
+
+def judge(setting: Setting) -> Judge:
     """Load and prove the bundle, and make the topic's lane of it."""
     from scorer import bundle
     from scorer.bundle.trust.admission import Admission
@@ -144,5 +164,7 @@ def lane(setting: Setting) -> tuple[Lane, Making]:
         bands=setting.bands,
         otherwise=setting.otherwise,
         max_bytes=int(setting.kafka.get("message.max.bytes", 1_000_000)),
+        cloudevents=setting.cloudevents,
     )
-    return made, Making(loaded.manifest.name, loaded.manifest.version, loaded.sha256, made.bands.version)
+    making = Making(loaded.manifest.name, loaded.manifest.version, loaded.sha256, made.bands.version)
+    return Judge(loaded, made, making)

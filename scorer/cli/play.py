@@ -53,8 +53,8 @@ def play(
 ) -> None:
     """Publish a recorded slice again: keys, values, headers and partitions as they were, each partition in order."""
     from scorer.broker.kafka.player import Player, Tempo
-    from scorer.cli.dlq import _signals
     from scorer.cli.record import cluster
+    from scorer.cli.stopping import signals
     from scorer.errors import SelectionError
     from scorer.replay.tape import Tape
 
@@ -63,7 +63,7 @@ def play(
         raise SelectionError(f"{topic}: the scorer itself writes there ({configuration}); name a topic that is read")
     tape = Tape(file)
     began = time.monotonic()
-    with _signals() as (stopping, caught):
+    with signals() as (stopping, caught):
         tempo = Tempo(speed or inf, time.monotonic, stopping.wait)
         player = Player(
             kafka,

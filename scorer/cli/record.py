@@ -36,7 +36,7 @@ def record(
 ) -> None:
     """Write a slice of a topic into a file, byte for byte. Kafka is only read."""
     from scorer.broker.kafka.bounded import SliceReader
-    from scorer.cli.dlq import _signals
+    from scorer.cli.stopping import signals
     from scorer.replay import tape
     from scorer.replay.positions import parse
     from scorer.replay.progress import Watcher
@@ -46,7 +46,7 @@ def record(
     first, last = parse(start, "--from", now), parse(stop, "--to", now)
     kafka, _ = cluster(configuration, bootstrap, properties)
     watch = Watcher(sys.stderr, time.monotonic)
-    with _signals() as (_, caught), closing(SliceReader(kafka, clock=time.monotonic)) as past:
+    with signals() as (_, caught), closing(SliceReader(kafka, clock=time.monotonic)) as past:
         selected = choose(past, topic, first, last)
         with closing(watch(past.read(topic, selected, BATCH), "record", selected)) as batches:
             count = tape.record(out, topic, selected, _until(caught, batches, out))

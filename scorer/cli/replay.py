@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,12 +14,12 @@ from scorer.cli import staging
 
 if TYPE_CHECKING:
     from scorer.cli.lanes import Setting
+    from scorer.cli.rerun import Rerun
     from scorer.cli.staging import Wish
+    from scorer.evaluation.findings import Report as Findings
     from scorer.replay.compare import Report
     from scorer.replay.gate import Study
-    from scorer.replay.journal import Journal, Plan
-    from scorer.replay.recorded import Recorded
-    from scorer.replay.rows import Sheet
+    from scorer.replay.journal import Plan
     from scorer.replay.run import Past
 
 
@@ -78,10 +76,20 @@ def replay(
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write what became of --fail-if as JUnit's XML.")
     ] = None,
+    costs: Annotated[
+        str | None, typer.Option(metavar="NAME=COST,…", help="false_positive=40,missed=amount,review=5: what it costs.")
+    ] = None,
+    capacity: Annotated[
+        float | None, typer.Option(min=0, help="Events a day that people can review, for the report.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page for a browser, and its JSON beside it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
     """Score a slice of a topic again, and count what differs from the recorded decisions. Kafka is only read."""
     from scorer.cli.lanes import compared, joined
+    from scorer.cli.rerun import check_report
     from scorer.replay import gate
     from scorer.replay.positions import parse
     from scorer.replay.rows import check_paths
@@ -103,7 +111,9 @@ def replay(
     wish = staging.Wish(
         start, stop, between, events, file, out_topic, allow_existing_topic, dry_run, rate, resume,
         labels=labels, by=by or (), conditions=conditions, junit=junit, as_json=as_json,
+        report=report, costs=costs, capacity=capacity,
     )  # fmt: skip
+    check_report(report, (file, junit, events))
     with staging.past(wish, setting) as past:
         _run(wish, setting, other, past, finished)
 
@@ -111,34 +121,23 @@ def replay(
 def _run(
     wish: Wish, setting: Setting, other: Setting | None, past: Past, finished: Callable[[Path, Path], None]
 ) -> None:
-    from scorer.cli.dlq import _signals
-    from scorer.cli.lanes import lane
-    from scorer.replay.compare import Tally
-    from scorer.replay.journal import Journal
-    from scorer.replay.progress import Watcher
-    from scorer.replay.rows import Sheet
-    from scorer.replay.run import Pace, Parts, replay_slice
+    from scorer.cli import lanes
+    from scorer.cli.rerun import rerun, write_report
+    from scorer.evaluation.assess import assess
 
-    made, making = lane(setting)
-    plan = staging.plan(wish, setting, other, past, making)
+    judge = lanes.judge(setting)
+    wish.priced(judge.lane.bands.names[1:])
+    plan = staging.plan(wish, setting, other, past, judge.making)
     if wish.dry_run:
         _tell(plan, wish)
         return
-    sheet = Sheet(wish.by, staging.labels(wish, setting))
-    watch = Watcher(sys.stderr, time.monotonic)
-    with closing(Journal(wish.out, plan, sheet.dtype, resume=wish.resume)) as journal:
-        recorded, before, not_compared = staging.compared_with(journal, setting, other, watch)
-        tally = Tally(made.topic, journal.plan.selected(), making, made.bands.names, recorded)
-        with _signals() as (stopping, caught), staging.publisher(wish, setting, journal.plan) as publish:
-            pace = Pace(time.monotonic, stopping.wait, wish.rate)
-            parts = Parts(past, made, journal, sheet, tally)
-            report = replay_slice(parts, watch, pace, before=before, publish=publish, stopping=stopping.is_set)
-        if report is None:
-            print(f"stopped by {caught[0].name}; go on with the same command and --resume", file=sys.stderr)
-            raise typer.Exit(128 + caught[0])
-        study = _study(wish, journal, report, recorded, sheet)
-        journal.finish(finished)
-    _print(report, wish, not_compared, study)
+    with rerun(wish, setting, other, past, judge=judge, plan=plan) as found:
+        findings = assess(found.case("replay")) if wish.assessed else None
+        study = _study(found, findings)
+        found.journal.finish(finished)
+    if wish.report and findings:
+        write_report(findings, wish.report)
+    _print(found.report, wish, found.not_compared, study)
     _judge(wish, study)
 
 
@@ -171,24 +170,18 @@ def _tell(plan: Plan, wish: Wish) -> None:
         print(f"{name:<20}{text}")
 
 
-def _study(wish: Wish, journal: Journal, report: Report, recorded: Recorded | None, sheet: Sheet) -> Study:
+def _study(found: Rerun, findings: Findings | None) -> Study:
     """Return the figures and segments of what was decided; they are computed only where somebody asked."""
-    import numpy as np
-
-    from scorer.errors import SelectionError
-    from scorer.replay.figures import figures, segments
+    from scorer.replay.figures import figures, of_findings, segments
     from scorer.replay.gate import Study, judge
 
-    if not (wish.labels or wish.by or wish.conditions):
+    wish = found.wish
+    if not (wish.labels or wish.by or wish.conditions or findings):
         return Study({}, [], [])
-    rows = journal.rows()
-    if wish.labels and not np.any(rows["label"] >= 0):
-        example = journal.line(int(rows["place"][0])).decode()
-        raise SelectionError(
-            f"--labels {wish.labels}: no event has one of its event_ids; an event's decision: {example}"
-        )
-    found = figures(report, rows, recorded)
-    return Study(found, segments(rows, wish.by, sheet.values, recorded, report), judge(found, wish.conditions))
+    rows, recorded, report = found.journal.rows(), found.recorded, found.report
+    known = figures(report, rows, recorded) | (of_findings(findings) if findings else {})
+    parts = segments(rows, wish.by, found.sheet.values, recorded, report)
+    return Study(known, parts, judge(known, wish.conditions))
 
 
 def _judge(wish: Wish, study: Study) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from scorer.errors import SelectionError, TopicMissingError
 
 if TYPE_CHECKING:
-    from scorer.cli.lanes import Setting
+    from scorer.cli.lanes import Judge, Setting
+    from scorer.evaluation.findings import Costs
     from scorer.records import Outgoing
     from scorer.replay.gate import Condition
     from scorer.replay.journal import Journal, Plan
@@ -31,16 +32,39 @@ class Wish:
     between: tuple[Position, Position]
     events: Path | None
     out: Path
-    out_topic: str | None
-    existing: bool
-    dry_run: bool
-    rate: float
-    resume: bool
-    labels: str | None
-    by: Sequence[str]
-    conditions: Sequence[Condition]
-    junit: Path | None
-    as_json: bool
+    out_topic: str | None = None
+    existing: bool = False
+    dry_run: bool = False
+    rate: float = 0.0
+    resume: bool = False
+    labels: str | None = None
+    by: Sequence[str] = ()
+    conditions: Sequence[Condition] = ()
+    junit: Path | None = None
+    as_json: bool = False
+    report: Path | None = None
+    costs: str | None = None
+    capacity: float | None = None
+    resumable: bool = True
+
+    def priced(self, bands: Sequence[str]) -> Costs | None:
+        """Return what mistakes cost, if anybody said it."""
+        from scorer.evaluation import pricing
+
+        return pricing.read(self.costs, bands) if self.costs else None
+
+    @property
+    def watches(self) -> bool:
+        """Whether drift is asked for: it takes the features of every event once more."""
+        return self.report is not None or any(condition.metric == "psi" for condition in self.conditions)
+
+    @property
+    def assessed(self) -> bool:
+        """Whether more is asked for than can be counted on the way."""
+        from scorer.replay.gate import ASSESSED
+
+        asked = {condition.metric for condition in self.conditions}
+        return bool(self.report or self.costs or asked & set(ASSESSED))
 
 
 def check_files(events: Path | None, out: Path, junit: Path | None) -> None:
@@ -78,26 +102,31 @@ def plan(wish: Wish, setting: Setting, other: Setting | None, past: Past, making
         slice={number: (offsets.start, offsets.stop) for number, offsets in selected.items()},
         making=making,
         against=other.title if other else setting.decisions,
-        fields=[*wish.by, *([f"labels {wish.labels}"] if wish.labels else [])],
+        fields=[
+            *wish.by,
+            *([f"labels {wish.labels}"] if wish.labels else []),
+            *([f"costs {wish.costs}"] if wish.costs else []),
+            *(["drift"] if wish.watches else []),
+        ],
     )
 
 
 def compared_with(
-    journal: Journal, setting: Setting, other: Setting | None, watch: Watch
+    journal: Journal, setting: Setting, rival: Judge | None, watch: Watch
 ) -> tuple[Recorded | None, Before | None, str]:
     """Return what was decided before, who decides it on the way, or why there is nothing to compare with."""
     from scorer.broker.kafka.bounded import SliceReader
-    from scorer.cli.lanes import lane
     from scorer.replay.recorded import Recorded
     from scorer.replay.run import Before, recall
 
     selected = journal.plan.selected()
-    if other:
-        made, making = lane(other)
+    if rival:
+        names, making = rival.lane.bands.names, rival.making
+        title = journal.plan.against
         recorded = Recorded.beside(
-            setting.topic, selected, other.title, names=made.bands.names, making=making, directory=journal.directory
+            setting.topic, selected, title, names=names, making=making, directory=journal.directory
         )
-        return recorded, Before(made, recorded), ""
+        return recorded, Before(rival.lane, recorded), ""
     if not setting.decisions or not setting.kafka:
         return None, None, "no --decisions topic was named" if setting.kafka else "there is no Kafka to ask"
     try:

@@ -168,8 +168,7 @@ class Batch(Section):
         4096, description="Most events of one micro-batch, over all topics, 1 to 65536."
     )
     max_wait_ms: Annotated[float, Strict(), Field(ge=0, le=60000, allow_inf_nan=False)] = Field(
-        0.0,
-        description="Longest wait for a micro-batch to fill, in milliseconds, 0 to 60000; at 0 it takes what is there.",
+        0.0, description="Longest wait for a micro-batch to fill, in ms, 0 to 60000; at 0 it takes what is there."
     )
 
 
@@ -186,6 +185,7 @@ class Topic(Section):
         description="Share of dead letters among a topic's latest 1,000 events above which it is stopped, 0 to below "
         "1: nothing is dropped, and a batch is tried every 30 s. Without it a topic never stops.",
     )
+    cloudevents: StrictBool = Field(False, description="Give decisions the headers of CloudEvents 1.0, binary mode.")
     otherwise: Line = Field("approve", description="Decision for a score below the lowest band.")
     bands: Annotated[Mapping[str, float], AfterValidator(MappingProxyType)] | None = Field(
         None, description="Lowest score of each band, ascending; without it the bundle's own bands are used."

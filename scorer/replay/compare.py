@@ -18,6 +18,11 @@ from scorer.replay.recorded import Making, Recorded, by_partition
 
 CHUNK = 1 << 20
 """Rows counted at a time."""
+MOST_FLIPS = 100
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
+_FLIP = np.dtype(
+    [("partition", "i4"), ("offset", "i8"), ("recorded", "u1"), ("replayed", "u1"), ("then", "f4"), ("now", "f4")]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +45,27 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class Flip:
+    """An event that is decided otherwise."""
+
+    partition: int
+    offset: int
+    recorded: str
+    replayed: str
+    recorded_score: float
+    replayed_score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """The replayed decisions beside the recorded ones.
 
     `recorded` counts events of the slice that have a recorded decision, `recorded_twice` further records of the same
     events (0 in exactly-once), `unreadable` records that are no decision. `recorded_only` were decided then, but are
     rejected or gone now; `not_recorded` the reverse. Of the `matched`, decided both times, scores are bit-identical or
-    not; `largest_difference` is |recorded - replayed|, and `changed` counts decisions of another name.
+    not; `largest_difference` is |recorded - replayed|, and `changed` counts decisions of another name. `shift` has
+    quantiles of |recorded - replayed| over all matched, each to within a hundredth of itself, and `flips` the changed
+    decisions whose score moved most.
     """
 
     decisions_topic: str
@@ -60,7 +79,9 @@ class Comparison:
     different_scores: int
     largest_difference: float
     changed: int
+    shift: Mapping[str, float]
     matrix: tuple[Cell, ...]
+    flips: tuple[Flip, ...]
     recorded_with: tuple[RecordedWith, ...]
 
 
@@ -94,6 +115,8 @@ class Tally:
         self._rejected: Counter[str] = Counter()
         self._identical = 0
         self._largest = 0.0
+        self._moved = np.zeros(1 << 16, np.int64)
+        self._flips = np.zeros(0, _FLIP)
         self.events = 0
 
     def add(self, outcome: Outcome) -> None:
@@ -133,6 +156,33 @@ class Tally:
         self._identical += int(np.count_nonzero(then.view(np.int32) == now.view(np.int32)))
         differences = np.abs(then.astype(np.float64) - now)
         self._largest = max(self._largest, float(differences.max(initial=0.0)))
+        # A float32's upper half orders it to within 2⁻⁷: 65,536 counters hold every quantile.
+        self._moved += np.bincount(differences.astype(np.float32).view(np.uint32) >> 16, minlength=1 << 16)
+        self._keep_flips(number, offsets[matched], (codes[matched], band[matched]), (then, now))
+
+    def _keep_flips(
+        self, number: int, offsets: NDArray[np.int64], bands: Sequence[NDArray[Any]], scores: Sequence[NDArray[Any]]
+    ) -> None:
+        names = np.array(["", *self._names], object)
+        flipped = np.flatnonzero(names[bands[0]] != np.array(self._bands, object)[bands[1]])
+        if not len(flipped):
+            return
+        fresh = np.zeros(len(flipped), _FLIP)
+        fresh["partition"], fresh["offset"] = number, offsets[flipped]
+        fresh["recorded"], fresh["replayed"] = (codes[flipped] for codes in bands)
+        fresh["then"], fresh["now"] = (score[flipped] for score in scores)
+        held = np.concatenate([self._flips, fresh])
+        order = np.lexsort((held["offset"], held["partition"], -np.abs(held["then"] - held["now"])))
+        self._flips = held[order[:MOST_FLIPS]]
+
+    def _shift(self) -> dict[str, float]:
+        """Return the quantiles of what was counted; each is the upper end of its counter's numbers."""
+        upto = np.cumsum(self._moved)
+        if not upto[-1]:
+            return {}
+        places = {name: int(np.searchsorted(upto, max(share * upto[-1], 1))) for name, share in QUANTILES.items()}
+        ends = {name: np.uint32((place << 16) + 0xFFFF) if place else np.uint32(0) for name, place in places.items()}
+        return {name: min(float(end.view(np.float32)), self._largest) for name, end in ends.items()}
 
     def report(self) -> Report:
         """Return what was counted."""
@@ -167,9 +217,16 @@ class Tally:
             different_scores=matched - self._identical,
             largest_difference=self._largest,
             changed=sum(cell.events for cell in cells if cell.recorded != cell.replayed),
+            shift=self._shift(),
             matrix=cells,
+            flips=tuple(self._flip(row) for row in self._flips),
             recorded_with=tuple(self._recorded_with(making, count) for making, count in recorded.makings),
         )
+
+    def _flip(self, row: Any) -> Flip:
+        recorded, replayed = self._names[row["recorded"] - 1], self._bands[row["replayed"]]
+        places = int(row["partition"]), int(row["offset"])
+        return Flip(*places, recorded, replayed, float(row["then"]), float(row["now"]))
 
     def _recorded_with(self, making: Making, decisions: int) -> RecordedWith:
         here = self._making

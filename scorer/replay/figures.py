@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scorer.evaluation.findings import Report as Findings
 from scorer.replay.compare import Comparison, Report
 from scorer.replay.recorded import Recorded
 
@@ -126,6 +127,25 @@ def figures(report: Report, rows: NDArray[Any], recorded: Recorded | None) -> di
         found |= _of_side(before, report.decided, days, "_before")
         found |= _drops(after, before)
     return found
+
+
+def of_findings(findings: Findings) -> dict[str, Figure]:
+    """Return the figures that only the whole assessment has."""
+    effect, before, quality = findings.effect, findings.effect_before, findings.quality
+    found = {"reviews_per_day": effect.reviews_per_day}
+    if before:
+        found["reviews_per_day_before"] = before.reviews_per_day
+    cost = effect.confusion.cost if effect.confusion else None
+    cost_before = before.confusion.cost if before and before.confusion else None
+    if cost is not None:
+        found["cost"] = cost
+    if cost_before is not None and cost is not None:
+        found |= {"cost_before": cost_before, "cost_rise": cost - cost_before}
+    if quality:
+        found["ece"] = quality.calibration.ece
+    if findings.drift:
+        found["psi"] = findings.drift[0].psi
+    return {name: Figure(value) for name, value in found.items()}
 
 
 def _changes(comparison: Comparison) -> dict[str, Figure]:

@@ -13,10 +13,13 @@ import msgspec
 from scorer.errors import SelectionError
 from scorer.replay.figures import Figure, Segment
 
+ASSESSED = ("cost", "cost_before", "cost_rise", "reviews_per_day", "reviews_per_day_before", "ece", "psi")
+"""Figures for which all events are looked at in memory at once."""
 METRICS = (
     *("events", "rejected", "flips", "different_scores", "max_change", "missing", "extra", "recorded_twice"),
     *(f"{name}{side}" for name in ("alerts", "alerts_per_day", "precision", "recall") for side in ("", "_before")),
     *("precision_drop", "recall_drop"),
+    *ASSESSED,
 )
 """What a condition may be set on."""
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
@@ -103,7 +106,14 @@ def _judged(figure: Figure | None, condition: Condition) -> Verdict:
 def _missing(metric: str) -> str:
     if metric.startswith(("precision", "recall")):
         return "there are no labels, or none of the kind it needs"
-    return "the events have no times" if metric == "alerts_per_day" else "there are no decisions to compare with"
+    if metric.startswith("cost"):
+        return "it needs --costs and labels, and decisions to compare with for what was before"
+    words = {
+        "ece": "there are no labels",
+        "psi": "the bundle was packed without examples, so it has no references",
+        "alerts_per_day": "the events have no times",
+    }
+    return words.get(metric, "there are no decisions to compare with")
 
 
 def _printable(text: str) -> str:

@@ -143,6 +143,11 @@ class Journal:
             finished(self._directory / "decisions.jsonl", self.file)
             shutil.rmtree(self._directory)
 
+    def discard(self) -> None:
+        """Throw away what was done: it is of no use to anybody."""
+        self._shut()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
     def close(self) -> None:
         """Close the files; without a checkpoint there is nothing to go on with, and nothing stays."""
         with suppress(OSError):  # told already, or less than what ends the replay

@@ -15,7 +15,7 @@ from scorer.errors import SelectionError
 from scorer.replay.sinks import parquet
 
 _ENCODE = msgspec.json.Encoder().encode
-_WORDS = {"1": 1, "true": 1, "fraud": 1, "0": 0, "false": 0, "legitimate": 0}
+_WORDS = {"1": 1, "1.0": 1, "true": 1, "fraud": 1, "0": 0, "0.0": 0, "false": 0, "legitimate": 0}
 
 
 class Labels:
@@ -39,8 +39,8 @@ class Labels:
         """
         for number, row in enumerate(rows, 1):
             try:
-                text, label = _ENCODE(row["event_id"]), _WORDS[str(row["label"]).lower()]
-            except (KeyError, TypeError) as error:
+                text, label = _ENCODE(row["event_id"]), label_of(row["label"])
+            except (KeyError, TypeError, ValueError) as error:
                 raise SelectionError(
                     f"{where}, label {number}: needs event_id, and label as 0, 1, true or false; it is {dict(row)}"
                 ) from error
@@ -52,6 +52,14 @@ class Labels:
     def examples(self) -> str:
         """Return a few of the ids, as JSON."""
         return ", ".join(text.decode() for text, _ in zip(self._labels, range(3), strict=False))
+
+
+def label_of(value: Any) -> int:
+    """Return 1 for fraud, 0 for none; raises ValueError for what says neither."""
+    label = _WORDS.get(str(value).lower())
+    if label is None:
+        raise ValueError(f"label {value!r} is none of 0, 1, true, false, fraud, legitimate")
+    return label
 
 
 def read(path: Path) -> Labels:

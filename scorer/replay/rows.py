@@ -25,14 +25,16 @@ Labels = Callable[[Sequence[bytes]], NDArray[np.int8]]
 class Sheet:
     """Writes rows, with what is asked of events: labels, and values of fields.
 
-    A field is named by its path in the event, such as `card.country`; the bundle need not read it.
+    A field, and that of the amount, is named by its path in the event, such as `card.country`; the bundle need not
+    read it.
     """
 
-    def __init__(self, fields: Sequence[str] = (), labels: Labels | None = None) -> None:
+    def __init__(self, fields: Sequence[str] = (), labels: Labels | None = None, amount: str | None = None) -> None:
         self._fields = [field.split(".") for field in fields]
         self._labels = labels
+        self._amount = amount.split(".") if amount else None
         self._codes: list[dict[str, int]] = [{} for _ in fields]
-        extra = [("label", "i1")] if labels else []
+        extra = [*([("label", "i1")] if labels else []), *([("amount", "<f8")] if amount else [])]
         self.dtype = np.dtype([*BASE, *extra, *((f"field{at}", "<u2") for at in range(len(fields)))])
 
     @property
@@ -55,12 +57,14 @@ class Sheet:
         rows["score"], rows["band"], rows["place"] = scores.score, outcome.decisions.band, places
         if self._labels:
             rows["label"] = self._labels(outcome.columns.event_ids)
-        if self._fields:
+        if self._fields or self._amount:
             self._read(records, scores.rows.tolist(), rows)
         return rows
 
     def _read(self, records: Records, alive: Sequence[int], rows: NDArray[Any]) -> None:
         events = [msgspec.json.decode(records.values[row] or b"null") for row in alive]
+        if self._amount:
+            rows["amount"] = [_number(_at(event, self._amount)) for event in events]
         for at, path in enumerate(self._fields):
             codes = self._codes[at]
             rows[f"field{at}"] = [_code(codes, _text(_at(event, path))) for event in events]
@@ -74,6 +78,11 @@ def _at(event: Any, path: Sequence[str]) -> Any:
 
 def _code(codes: dict[str, int], text: str) -> int:
     return codes.setdefault(text, len(codes)) if len(codes) < MOST_VALUES else codes.get(text, MOST_VALUES)
+
+
+def _number(value: Any) -> float:
+    """Return an amount; NaN for what is none, such as a text."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else np.nan
 
 
 def _text(value: Any) -> str:

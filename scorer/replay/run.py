@@ -42,6 +42,18 @@ class Past(Protocol):
         """Yield a slice's records in batches of at most `limit`."""
 
 
+class Drift(Protocol):
+    """Counts what events look like, as `bundle.drift` does."""
+
+    counts: dict[str, list[int]]
+
+    def resume(self, counts: Mapping[str, Sequence[int]]) -> None:
+        """Go on with the counts of an earlier part."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Count a batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How a replay's time passes: `rate` are events a second at most; 0 is as fast as it goes."""
@@ -97,11 +109,14 @@ class Parts:
     journal: Journal
     sheet: Sheet
     tally: Tally
+    drift: Drift | None = None
 
     def resume(self) -> None:
         """Count what an earlier run has left."""
         counted = self.journal.counted
         self.sheet.resume(counted.values)
+        if self.drift:
+            self.drift.resume(counted.drift)
         self.tally.recount(self.journal.rows(), counted.events, counted.rejected)
 
     def keep(self, outcome: Outcome) -> None:
@@ -109,11 +124,14 @@ class Parts:
         lines = outcome.outgoing.values
         rows = self.sheet(outcome, self.journal.places(lines))
         self.tally.add(outcome)
+        if self.drift:
+            self.drift.add(outcome)
         self.journal.add(lines, rows, {p.number: offset for p, offset in outcome.records.next_offsets().items()})
 
     def checkpoint(self) -> None:
         """Make sure of what was taken."""
-        self.journal.checkpoint(Counted(self.tally.events, dict(self.tally.rejected), self.sheet.values))
+        drift = self.drift.counts if self.drift else {}
+        self.journal.checkpoint(Counted(self.tally.events, dict(self.tally.rejected), self.sheet.values, drift))
 
 
 def replay_slice(

@@ -19,6 +19,9 @@ MOST_PARTITIONS = 8
 """Partitions named one by one; of more, only their number is of use on a screen."""
 
 MOST_SEGMENTS = 12
+MOST_FLIPS = 10
+MANY = 100_000
+"""A figure from which on fractions are not shown: six digits would leave some of its own out."""
 
 
 def show(report: Report, console: Console, *, file: Path, not_compared: str = "") -> None:
@@ -29,18 +32,24 @@ def show(report: Report, console: Console, *, file: Path, not_compared: str = ""
         console.print(f"{name:<20}{text}", soft_wrap=True)
     if report.comparison and report.comparison.matched:
         console.print(_matrix(report.comparison, list(report.decisions)))
+        if report.comparison.flips:
+            console.print(_flips(report.topic, report.comparison))
 
 
 def show_study(study: Study, console: Console) -> None:
     """Print figures, the largest segments of each field, and what became of the conditions."""
     for name, figure in study.figures.items():
         share = f" ({figure.value / figure.of:.2%})" if figure.of not in (None, 0, 1) else ""
-        console.print(f"{name:<24}{figure.value:,.6g}{share}", soft_wrap=True)
+        console.print(f"{name:<24}{_short(figure.value)}{share}", soft_wrap=True)
     for field in dict.fromkeys(segment.field for segment in study.segments):
         console.print(_segments(field, [segment for segment in study.segments if segment.field == field]))
     for verdict in study.verdicts:
         word = "FAILED" if verdict.failed else "passed"
         console.print(f"{word:<24}{verdict.condition}: {verdict.said}", soft_wrap=True)
+
+
+def _short(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= MANY else f"{number:,.6g}"
 
 
 def _segments(field: str, segments: Sequence[Segment]) -> Table:
@@ -78,6 +87,8 @@ def _compared(comparison: Comparison) -> Iterator[tuple[str, str]]:
     if comparison.unreadable:
         yield "unreadable", f"{comparison.unreadable:,} records of {comparison.decisions_topic} are no decisions"
     yield "scores", f"{comparison.identical_scores:,} bit-identical, {_different(comparison)}"
+    if comparison.different_scores:
+        yield "scores moved by", ", ".join(f"{name} {size:.3g}" for name, size in comparison.shift.items())
     yield "decisions changed", f"{comparison.changed:,}"
 
 
@@ -94,6 +105,19 @@ def _matrix(comparison: Comparison, replayed: Sequence[str]) -> Table:
     for recorded in dict.fromkeys(cell.recorded for cell in comparison.matrix):
         cells = [cell for cell in comparison.matrix if cell.recorded == recorded]
         table.add_row(_printable(recorded), *map(_events, cells))
+    return table
+
+
+def _flips(topic: str, comparison: Comparison) -> Table:
+    table = Table(box=box.SIMPLE, title="changed decisions, those whose score moved most first", title_justify="left")
+    for name in ("event", "decision", "score"):
+        table.add_column(name)
+    for flip in comparison.flips[:MOST_FLIPS]:
+        change = f"{_printable(flip.recorded)} → {flip.replayed}"
+        scores = f"{flip.recorded_score:.6g} → {flip.replayed_score:.6g}"
+        table.add_row(f"{topic}-{flip.partition}@{flip.offset}", change, scores)
+    if comparison.changed > MOST_FLIPS:
+        table.add_row(f"… {comparison.changed - MOST_FLIPS:,} more")
     return table
 
 

@@ -12,7 +12,7 @@ import pytest
 from scorer.errors import Reason, SelectionError, Stage
 from scorer.pipeline import Outcome
 from scorer.records import Columns, Decisions, Outgoing, Records, Rejection, Scores
-from scorer.replay.compare import Cell, Tally
+from scorer.replay.compare import QUANTILES, Cell, Tally
 from scorer.replay.recorded import Making, Recorded
 
 HERE = Making("card", "1", "a" * 64, "t1")
@@ -181,3 +181,20 @@ def test_without_recorded_decisions_nothing_is_compared() -> None:
     report = tally(None, outcome([(0, 10, 0.3, "approve"), (0, 11, 0.95, "block")])).report()
     assert report.comparison is None
     assert (report.decided, report.decisions) == (2, {"approve": 1, "review": 0, "block": 1})
+
+
+def test_the_shift_has_the_quantiles_of_a_slow_count_and_the_flips_that_moved_most() -> None:
+    """Over batches cut anywhere: quantiles to within a hundredth, flips the largest first, ties by their place."""
+    random = np.random.default_rng(7)
+    then, now = random.random(10, np.float32), random.random(10, np.float32)
+    found = recorded(*(record(0, 10 + at, float(score), "approve") for at, score in enumerate(then)))
+    rows = [(0, 10 + at, float(score), "block" if at % 2 else "approve") for at, score in enumerate(now)]
+    made = tally(found, outcome(rows[:3]), outcome(rows[3:])).report().comparison
+    assert made is not None
+    moved = np.abs(then.astype(np.float64) - now)
+    for name, share in QUANTILES.items():
+        exact = np.quantile(moved, share, method="inverted_cdf")
+        assert exact <= made.shift[name] * 1.0000001 <= exact * 1.01
+    flipped = sorted(range(1, 10, 2), key=lambda at: -moved[at])
+    assert [flip.offset for flip in made.flips] == [10 + at for at in flipped]
+    assert {(flip.recorded, flip.replayed) for flip in made.flips} == {("approve", "block")}

@@ -9,9 +9,11 @@ from pathlib import Path
 from rich.console import Console
 
 from scorer.records import Records
-from scorer.replay.compare import Cell, Comparison, Making, RecordedWith, Report
+from scorer.replay.compare import Cell, Comparison, Flip, Making, RecordedWith, Report
+from scorer.replay.figures import Figure
+from scorer.replay.gate import Study
 from scorer.replay.progress import Watcher
-from scorer.replay.show import show
+from scorer.replay.show import show, show_study
 
 HERE = Making("card", "2", "b" * 64, "t2")
 THERE = Making("card\x1b[31m", "1", "a" * 64, "t1")
@@ -65,7 +67,8 @@ def test_the_report_says_what_differs() -> None:
     """Counts, both bundles, the largest difference and the changed decisions are all there."""
     cells = (Cell("approve", "approve", 1), Cell("approve", "block", 1))
     with_ = (RecordedWith(THERE, 2, same_bundle=False, same_thresholds=False),)
-    text = shown(report(Comparison("t.decisions", 2, 0, 3, 2, 0, 1, 1, 1, 0.25, 1, cells, with_)))
+    flips = (Flip(0, 17, "approve", "block", 0.25, 0.5),)
+    text = shown(report(Comparison("t.decisions", 2, 0, 3, 2, 0, 1, 1, 1, 0.25, 1, {"p99": 0.25}, cells, flips, with_)))
     for line in (
         "offsets             t-0: 10 to 20 (the last not included)",
         "replayed with       card 2, bundle bbbbbbbbbbbb, thresholds t2",
@@ -73,17 +76,20 @@ def test_the_report_says_what_differs() -> None:
         "rejected            1: malformed 1",
         "unreadable          3 records of t.decisions are no decisions",
         "scores              1 bit-identical, 1 different, the largest difference 0.25",
+        "scores moved by     p99 0.25",
         "decisions changed   1",
         "written to          r.jsonl",
     ):
         assert f"{line}\n" in text
+    assert "t-0@17" in text
+    assert "approve → block" in text
 
 
 def test_recorded_names_cannot_steer_the_terminal() -> None:
     """What stands in a decisions topic is printed without its escape sequences, and is no markup."""
     cells = (Cell("[red]x\x1b[2J", "approve", 2),)
     with_ = (RecordedWith(THERE, 2, same_bundle=False, same_thresholds=False),)
-    text = shown(report(Comparison("t.decisions", 2, 0, 0, 2, 0, 1, 2, 0, 0.0, 2, cells, with_)))
+    text = shown(report(Comparison("t.decisions", 2, 0, 0, 2, 0, 1, 2, 0, 0.0, 2, {}, cells, (), with_)))
     assert "\x1b" not in text
     assert r"[red]x\x1b[2J" in text
 
@@ -91,3 +97,14 @@ def test_recorded_names_cannot_steer_the_terminal() -> None:
 def test_a_report_without_comparison_says_why() -> None:
     """Where nothing was compared, the reason is in the comparison's place."""
     assert "compared with       nothing: no topic was named\n" in shown(report(None), not_compared="no topic was named")
+
+
+def test_a_figure_is_shown_in_all_its_digits() -> None:
+    """Millions of events are counted to the last; shares and costs keep six digits."""
+    stream = io.StringIO()
+    figures = {"alerts": Figure(2_375_271, 5_000_000), "recall": Figure(0.6375661375, 1.0)}
+
+    show_study(Study(figures, [], []), Console(file=stream, markup=False, highlight=False))
+
+    assert "2,375,271 (47.51%)" in stream.getvalue()
+    assert "0.637566\n" in stream.getvalue()

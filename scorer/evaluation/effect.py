@@ -1,0 +1,102 @@
+"""Bands and scored events → what they do: alerts, reviews, precision, recall, and what it all costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scorer.evaluation.cuts import above
+from scorer.evaluation.findings import Confusion, Costs, Effect, Histogram, Sweep
+from scorer.evaluation.scored import Mask, Scored
+
+MOST_EDGES = 512
+"""Edges of a sweep: as many as a slider has pixels."""
+BINS = 50
+
+
+def effect(scored: Scored, band: NDArray[np.integer], names: Sequence[str], costs: Costs | None, days: float) -> Effect:
+    """Return what a side did to the events: `band` indexes `names`, ascending, 0 being no alert; shape (n,)."""
+    alert = band > 0
+    counts = np.bincount(band, minlength=len(names))
+    reviewed = sum(int(counts[at]) for at in _reviewed(names, costs))
+    return Effect(
+        alerts=int(np.count_nonzero(alert)),
+        alerts_per_day=float(np.count_nonzero(alert)) / days,
+        reviews_per_day=reviewed / days,
+        bands=dict(zip(names, counts.tolist(), strict=True)),
+        confusion=_confusion(scored, alert, None if costs is None else float(prices(scored, band, names, costs).sum())),
+    )
+
+
+def prices(scored: Scored, band: NDArray[np.integer], names: Sequence[str], costs: Costs) -> NDArray[np.float64]:
+    """Return what each event costs, shape (n,); one without a label costs nothing.
+
+    A legitimate event in the highest band costs `false_positive`, any in a reviewed band `review`, and a fraud in no
+    band `missed` or its amount.
+    """
+    alarm = scored.legitimate & (band == len(names) - 1) & (band > 0)
+    reviewed = (scored.label >= 0) & np.isin(band, _reviewed(names, costs))
+    missed = np.where(band == 0, scored.losses(costs), 0.0)
+    paid: NDArray[np.float64] = missed + costs.false_positive * alarm + costs.review * reviewed
+    return paid
+
+
+def default_reviewed(bands: Sequence[str]) -> list[str]:
+    """Return the bands that people look at, if nobody says: all but the highest, or the only one."""
+    return list(bands[:-1] or bands)
+
+
+def sweep(scored: Scored, edges: Sequence[float], costs: Costs | None) -> Sweep:
+    """Return cumulative figures over quantiles of the scores, of the frauds' scores, and the bands' own `edges`.
+
+    Quantiles lie the denser the higher: alerts are few.
+    """
+    quantiles = 1.0 - np.geomspace(1e-6, 1.0, MOST_EDGES // 2 - len(edges))
+    populations = [scores for scores in (scored.score, scored.score[scored.fraud]) if len(scores)]
+    candidates = [np.quantile(scores, quantiles, method="nearest") for scores in populations]
+    grid = np.unique(np.concatenate([np.array([0.0, *edges], np.float32), *candidates]))
+    losses = scored.losses(costs) if costs else np.zeros(0)
+    places = np.searchsorted(grid, scored.score, side="right") - 1
+
+    def reaching(mask: Mask | None, weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        here = places if mask is None else places[mask]
+        weighed = weights if weights is None or mask is None else weights[mask]
+        return above(np.bincount(here, weighed, minlength=len(grid)).astype(np.float64))
+
+    return Sweep(
+        edges=[float(edge) for edge in grid],
+        alerts=reaching(None).astype(np.int64).tolist(),
+        labelled=reaching(scored.label >= 0).astype(np.int64).tolist(),
+        frauds=reaching(scored.fraud).astype(np.int64).tolist(),
+        caught=reaching(scored.fraud, losses).tolist() if costs else [0.0] * len(grid),
+    )
+
+
+def histogram(score: NDArray[np.float32]) -> Histogram:
+    """Return the scores' counts over equal bins of [0, 1]."""
+    counts, edges = np.histogram(score, BINS, (0.0, 1.0))
+    return Histogram(edges.tolist(), counts.tolist())
+
+
+def _reviewed(names: Sequence[str], costs: Costs | None) -> list[int]:
+    reviewed = costs.reviewed if costs else default_reviewed(names[1:])
+    return [at for at, name in enumerate(names) if at and name in reviewed]
+
+
+def _confusion(scored: Scored, alert: Mask, price: float | None) -> Confusion | None:
+    fraud, legitimate = scored.fraud, scored.legitimate
+    if not (fraud.any() or legitimate.any()):
+        return None
+    hits, alarms = int(np.count_nonzero(alert & fraud)), int(np.count_nonzero(alert & legitimate))
+    frauds = int(np.count_nonzero(fraud))
+    return Confusion(
+        true_positives=hits,
+        false_positives=alarms,
+        missed=frauds - hits,
+        true_negatives=int(np.count_nonzero(legitimate)) - alarms,
+        precision=hits / (hits + alarms) if hits + alarms else None,
+        recall=hits / frauds if frauds else None,
+        cost=price,
+    )
