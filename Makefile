@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help install demo test faults soak check bench bench-latency bench-flat profile clean
+.PHONY: help install demo test faults soak check bench bench-latency bench-flat bench-start profile clean
 
 help:  ## show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ bench-latency: $(READY)  ## from event produced to decision readable, beside an 
 
 bench-flat: $(READY)  ## memory and cost per event over millions of events; ARGS="--partitions 1,4,16,64"
 	$(BIN)/python -m tests.bench.flat $(ARGS)
+
+bench-start: $(READY)  ## from start to ready, beside a Python that only loads the model
+	$(BIN)/python -m tests.bench.startup $(ARGS)
 
 profile: $(READY)  ## where a batch's time goes, stage by stage; ARGS="--mode at-least-once"
 	$(BIN)/python -m tests.bench.profile $(ARGS)

@@ -12,6 +12,7 @@ The map of the house. Imports go down only; who may import whom is a test.
     bundle/       the artefact: packed, verified, loaded
     dlq/          dead letters: listed, shown, and redriven, each event once
     replay/       a past slice of a topic, scored again and compared with what was recorded
+    report/       what an evaluation found, as one page for a browser
     service/      the loop: batches, offsets, delivery
     pipeline.py   rooms 1 to 5 joined: one pure function
     decode/       room 1: record bytes → columns, or a rejection
@@ -20,6 +21,7 @@ The map of the house. Imports go down only; who may import whom is a test.
     decide.py     room 4: scores → decisions, by the topic's bands
     encode.py     room 5: decisions and rejections → records to publish
     broker/       the doors to Kafka
+    evaluation/   scores, labels and costs → what bands are worth, and which to choose
     telemetry/    facts → metrics, log, health
     config/       the settings, typed and checked
     records.py    the nouns that cross doorways

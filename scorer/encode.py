@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
@@ -24,6 +25,11 @@ OVERHEAD = 6144
 
 MAX_DECISION = 16384
 """Bytes of a decision at most: the event's id is bounded when it is decoded, the rest is the bundle's and ours."""
+
+
+CLOUD_TYPE = b"scorer.decision.v1"
+YEARS = (-62_135_596_800_000, 253_402_300_800_000)
+"""Milliseconds of the years 1 to 9999, which RFC 3339 can write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +54,18 @@ class Encoder:
     """Writes one topic's decisions and dead letters; `max_bytes` is what one record may hold."""
 
     def __init__(
-        self, origin: Origin, bands: Bands, *, group: str, decisions: str, dead_letters: str, max_bytes: int
+        self,
+        origin: Origin,
+        bands: Bands,
+        *,
+        group: str,
+        decisions: str,
+        dead_letters: str,
+        max_bytes: int,
+        cloudevents: bool = False,
     ) -> None:
+        """Prepare what is constant; with `cloudevents`, decisions get the headers of `cloud_headers`."""
+        self._cloudevents = cloudevents
         self.decisions = decisions
         self.dead_letters = dead_letters
         self._group = group.encode()
@@ -78,7 +94,8 @@ class Encoder:
         keys = list(map(records.keys.__getitem__, decisions.scores.rows.tolist()))
         values = self._decisions(records, columns, decisions, timing)
         letters = [self._letter(records, rejection) for rejection in rejections]
-        return Outgoing(self.decisions, keys, values, self.dead_letters, letters)
+        headers = cloud_headers(records, columns, self._group.decode()) if self._cloudevents else ()
+        return Outgoing(self.decisions, keys, values, self.dead_letters, letters, headers)
 
     def oversize(self, records: Records, rows: Rows) -> list[Rejection]:
         """Reject the rows whose key, which the decision carries too, leaves no room for a decision."""
@@ -142,6 +159,30 @@ class Encoder:
             ("scorer.error.path", rejection.path.encode(errors="replace")),
         ]
         return Letter(key, value, [*headers, *origin, *marks], records.timestamps[row])
+
+
+def cloud_headers(records: Records, columns: Columns, group: str) -> list[list[Header]]:
+    """Return every decision's headers by CloudEvents 1.0's Kafka binding, binary mode: the value stays as it is.
+
+    `ce_id` is the decision's id and `ce_source` says group and topic, so that together they are the same however often
+    an event is decided. `ce_time` is the event's, unless no year of four digits holds it.
+    """
+    source = f"/scorer/{quote(group, safe='')}/{quote(records.topic, safe='')}"
+    constant: list[Header] = [
+        ("content-type", b"application/json"),
+        ("ce_specversion", b"1.0"),
+        ("ce_type", CLOUD_TYPE),
+        ("ce_source", source.encode()),
+    ]
+    topic, rows = records.topic.encode(), columns.rows.tolist()
+    places = ((records.partitions[row], records.offsets[row]) for row in rows)
+    ids: Iterable[Header] = (("ce_id", b"%b-%d-%d" % (topic, *place)) for place in places)
+    known = (columns.event_times >= YEARS[0]) & (columns.event_times < YEARS[1])
+    texts = np.datetime_as_string(np.where(known, columns.event_times, 0).astype("datetime64[ms]"), unit="ms").tolist()
+    times: Iterable[list[Header]] = (
+        [("ce_time", b"%bZ" % text.encode())] if told else [] for text, told in zip(texts, known.tolist(), strict=True)
+    )
+    return [[*constant, header, *time] for header, time in zip(ids, times, strict=True)]
 
 
 def _cut(part: str, content: bytes | None, room: int, marks: list[Header]) -> bytes | None:

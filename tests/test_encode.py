@@ -90,6 +90,31 @@ def test_a_decision_is_the_designs_field_by_field_in_its_order() -> None:
     assert (second["decision"], second["band"]) == ("approve", {"name": "approve", "from": 0.0})
 
 
+def test_cloudevents_headers_name_the_decision_and_leave_it_as_it_is() -> None:
+    """CloudEvents 1.0, binary mode: the required attributes, and the event's time where RFC 3339 can write it."""
+    rows = np.arange(4)
+    times = np.array([1_542_672_000_123, -(2**53), 253_402_300_799_999, 253_402_300_800_000])
+    columns = Columns(rows, {}, [b'"a"', b'"b"', b'"c"', b'"d"'], times)
+    decisions = decide(Scores(rows, np.zeros(4, np.float32), np.zeros(4, np.float32)), BANDS)
+    batch = records([b"k"] * 4)
+
+    plain = encoder()(batch, columns, decisions, [], TIMING)
+    outgoing = encoder(cloudevents=True)(batch, columns, decisions, [], TIMING)
+
+    assert (outgoing.keys, outgoing.values) == (plain.keys, plain.values)
+    assert plain.headers == ()
+    assert [name for name, _ in outgoing.headers[0]] == [
+        *("content-type", "ce_specversion", "ce_type", "ce_source", "ce_id", "ce_time"),
+    ]
+    told = [dict(headers) for headers in outgoing.headers]
+    assert [one["ce_id"].decode() for one in told] == [json.loads(value)["decision_id"] for value in outgoing.values]
+    assert {one["ce_source"] for one in told} == {b"/scorer/gr%C3%BCppe/payments"}
+    assert {(one["ce_specversion"], one["content-type"]) for one in told} == {(b"1.0", b"application/json")}
+    assert [one.get("ce_time") for one in told] == [
+        *(b"2018-11-20T00:00:00.123Z", None, b"9999-12-31T23:59:59.999Z", None),
+    ]
+
+
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))
 def test_a_scores_text_reads_back_to_the_same_bits(scores: list[float]) -> None:
     """The text is the shortest of its float32: as float64 it may be another number, as float32 it is the same."""

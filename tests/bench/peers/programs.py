@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,7 +20,8 @@ group: "{run.target}"
 instance: "{run.instance}"
 delivery: {run.mode}
 topics:
-  {run.source}: {{bundle: "{run.bundle}", decisions: {run.target}, dead_letters: {run.target}.dlq}}
+  {run.source}:
+    {{bundle: "{run.bundle}", decisions: {run.target}, dead_letters: {run.target}.dlq, cloudevents: {cloudevents}}}
 http: {{listen: "127.0.0.1:{port}"}}
 """
 
@@ -65,10 +67,10 @@ class Program:
     decides: bool = True
 
 
-def scorer(run: Run) -> list[str]:
+def scorer(run: Run, *, cloudevents: bool = False) -> list[str]:
     """Write the configuration, and return the command."""
     path = run.directory / f"{run.target}-{run.instance}.yaml"
-    path.write_text(CONFIGURATION.format(run=run, port=free_ports(1)[0]))
+    path.write_text(CONFIGURATION.format(run=run, port=free_ports(1)[0], cloudevents=str(cloudevents).lower()))
     return [sys.executable, "-m", "scorer", "run", str(path)]
 
 
@@ -96,6 +98,7 @@ PROGRAMS = (
     Program("pass-through", "pass-through (the limit)", passthrough, peer=False, decides=False),
     Program("scorer", "scorer run", scorer, peer=False),
     Program("scorer-x2", "scorer run, 2 processes", scorer, processes=2, peer=False),
+    Program("cloudevents", "scorer run, CloudEvents headers", partial(scorer, cloudevents=True), peer=False),
     Program("java", "Java, TensorFlow Java, warm", java, warm=200_000),
     Program("loop", "loop on confluent-kafka", python("confluent_loop")),
     Program("quix", "Quix Streams, sink", python("quix_app", installed=True), most=100_000),
