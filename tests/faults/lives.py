@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Sequence
@@ -23,13 +24,15 @@ class Life:
     """One process: samples of (seconds, resident MB, file descriptors, threads)."""
 
     name: str
-    pid: int
+    process: subprocess.Popen[bytes]
     samples: list[tuple[float, float, int, int]] = field(default_factory=list)
 
     def sample(self, now: float) -> None:
-        """Look at the process, if it still lives."""
+        """Look at the process, if it still lives: once its end was heard, its number may be another's."""
+        if self.process.returncode is not None:
+            return
         with suppress(OSError, KeyError):
-            about = Path(f"/proc/{self.pid}")
+            about = Path(f"/proc/{self.process.pid}")
             status = dict(line.split(":", 1) for line in (about / "status").read_text().splitlines())
             resident, threads = int(status["VmRSS"].split()[0]) / 1024, int(status["Threads"])
             self.samples.append((now, resident, len(os.listdir(about / "fd")), threads))
@@ -74,9 +77,9 @@ class Watch:
         self._ended.set()
         self._thread.join()
 
-    def follow(self, name: str, pid: int) -> None:
+    def follow(self, name: str, process: subprocess.Popen[bytes]) -> None:
         """Watch one more process."""
-        self.lives.append(Life(name, pid))
+        self.lives.append(Life(name, process))
 
     def _run(self) -> None:
         while not self._ended.wait(1.0):

@@ -41,7 +41,7 @@ from proxy import Proxy
 from world import Offline, Progress, Traffic, World, world
 
 from scorer.broker.local import LocalBroker, free_ports
-from scorer.errors import BrokerUnreachableError
+from scorer.errors import BrokerUnreachableError, FencedError
 
 ENOUGH = 20
 """Samples, one a second, that a slope needs."""
@@ -68,7 +68,8 @@ predecessors as long as this.
 class Stage:
     """What there is to harm. `ended` are the exit codes of scorers that ended by themselves, which none should.
 
-    But one that is started while its broker is away ends by its bounded wait, and is started again: `unreached` times.
+    But a start is a bounded wait: for a broker that is away, and for the dead predecessor, which a broker that is
+    killed again and again finds in its log each time. `in_vain` counts those that ended so, and were started again.
     """
 
     story: World
@@ -77,13 +78,13 @@ class Stage:
     watch: Watch
     scorers: dict[int, Scorer] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
-    unreached: int = 0
+    in_vain: int = 0
 
     def start(self, instance: int) -> None:
         """Start a scorer, or start it again."""
         small = {"max_events": 256} if instance else {}  # it often has full batches, whose commits overlap
         self.scorers[instance] = self.story.start(instance, batch=small)
-        self.watch.follow(f"scorer {instance}", self.scorers[instance].process.pid)
+        self.watch.follow(f"scorer {instance}", self.scorers[instance].process)
 
     def revive(self) -> None:
         """Start again what ended by itself, as an orchestrator would."""
@@ -95,8 +96,11 @@ class Stage:
 
     def note(self, code: int, told: str) -> None:
         """Take note of a scorer that ended otherwise than it was told to."""
-        if code == BrokerUnreachableError.exit_code:
-            self.unreached += 1
+        twin = (
+            code == FencedError.exit_code and "already runs" in told
+        )  # at its start; a producer's loss says otherwise
+        if code == BrokerUnreachableError.exit_code or twin:
+            self.in_vain += 1
         else:
             self.ended.append(told)
 
@@ -291,8 +295,8 @@ def tell(found: Audit, stage: Stage, done: Counter[str], lasted: float) -> None:
     print("\n" + ", ".join(f"{name}: {count}" for name, count in sorted(done.items())))
     print(f"{found.events:,} events, {found.events / lasted:,.0f} a second")
     print(f"LOST {found.lost}  DUP {found.duplicated}  WRONG {found.wrong}  ORDER {found.disordered}")
-    if stage.unreached:
-        print(f"started in vain while the broker was away, and started again: {stage.unreached}")
+    if stage.in_vain:
+        print(f"started in vain, without a broker or beside a dead predecessor, and started again: {stage.in_vain}")
     for line in (*found.examples, *(f"ended by itself: {told}" for told in stage.ended)):
         print(line)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import replace
 
 import pytest
 from auditor import Answer, Seen, audit
 from books import Books
-from lives import slope
+from lives import Life, slope
 from test_auditor import answered, reference, sent
 
 WRONG: dict[str, dict[str, object]] = {
@@ -66,3 +68,15 @@ def test_a_slope_is_not_moved_by_outliers() -> None:
 def test_a_level_has_no_slope() -> None:
     """A process whose file descriptors come and go in pairs does not grow."""
     assert slope(range(100), [27 + 2 * (second % 10 == 0) for second in range(100)]) == 0.0
+
+
+def test_a_number_that_is_another_process_now_is_not_looked_at() -> None:
+    """The kernel gives a dead process's number to somebody else, whose memory is no business of its life."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    ended.pid = os.getpid()
+    life = Life("scorer 1", ended)
+
+    life.sample(1.0)
+
+    assert life.samples == []
