@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
 from typing import Annotated, Any, cast
@@ -14,11 +15,11 @@ from msgspec import Meta
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from scorer.decode.schema import EventSchema, Field, FieldType
+from scorer.decode.compiled import Reader
+from scorer.decode.schema import DTYPES, EventSchema, Field, FieldType, integer_bounds
 from scorer.errors import BundleError, Reason, Stage
 from scorer.records import Columns, Records, Rejection
 
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_EVENT_ID = 1024
 """Characters of an event's id: it is copied into the decision, which must fit into a Kafka record."""
 MAX_EVENT_TIME = 2**53
@@ -28,7 +29,6 @@ CHUNK = 256
 MAX_MESSAGE = 300
 """Characters of a rejection's message: field names come from outside and may be of any length."""
 
-_DTYPES = {FieldType.NUMBER: np.float64, FieldType.INTEGER: np.int64, FieldType.BOOLEAN: np.bool_}
 _PATH = re.compile(r" - at `(\$.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(.*)`$", re.DOTALL)
 _OUTSIDE = re.compile(r"^(Number|Integer value) out of range|^Expected (?!.*, got `)", re.DOTALL)
@@ -44,29 +44,61 @@ class JsonDecoder:
     range or the 64-bit types. Never raises for what an event holds.
     """
 
-    def __init__(self, schema: EventSchema) -> None:
+    def __init__(self, schema: EventSchema, *, compiled: bool = True) -> None:
+        """Prepare for a schema; without `compiled`, msgspec reads every event: the same, more slowly."""
         self.schema = schema
-        self._root = _Branch.of(_bounded(schema))
+        bounded = _bounded(schema)
+        self._root = _Branch.of(bounded)
         self._decode = msgspec.json.Decoder(self._root.prepared("Event")).decode
+        self._reader = Reader.of(bounded) if compiled else None
 
     def __call__(self, records: Records) -> tuple[Columns, list[Rejection]]:
         """Decode a batch; the columns' rows are those of `records` that are sound."""
-        rejections: list[Rejection] = []
-        ids: list[bytes] = []
-        parts: list[dict[str, NDArray[Any]]] = []
-        for start in range(0, max(len(records), 1), CHUNK):
-            events = self._events(records.values[start : start + CHUNK], start, rejections)
-            fields = dict(self._root.columns(events))
-            parts.append({path: _column(self.schema.fields[path], values) for path, values in fields.items()})
-            if self.schema.event_id is not None:
-                ids.extend(map(_ENCODER.encode, fields[self.schema.event_id]))
+        if self._reader is None:
+            values, ids, rejections = self._read(records.values)
+        else:
+            values, ids, rejections = self._read_fast(self._reader, records.values)
         rows = np.arange(len(records), dtype=np.intp)
         if rejections:
             rows = np.delete(rows, [r.row for r in rejections])
-        values = {path: np.concatenate([part[path] for part in parts]) for path in self.schema.fields}
         if self.schema.event_id is None:
             ids = [_ENCODER.encode(records.coordinate(row)) for row in rows.tolist()]
         return Columns(rows, values, ids, self._times(records, rows, values)), rejections
+
+    def _read(self, events: Sequence[bytes | None]) -> tuple[dict[str, NDArray[Any]], list[bytes], list[Rejection]]:
+        """Return the columns and ids of the sound events, and a rejection for each other one."""
+        rejections: list[Rejection] = []
+        ids: list[bytes] = []
+        parts: list[dict[str, NDArray[Any]]] = []
+        for start in range(0, max(len(events), 1), CHUNK):
+            sound = self._events(events[start : start + CHUNK], start, rejections)
+            fields = dict(self._root.columns(sound))
+            parts.append({path: _column(self.schema.fields[path], values) for path, values in fields.items()})
+            if self.schema.event_id is not None:
+                ids.extend(map(_ENCODER.encode, fields[self.schema.event_id]))
+        return {path: np.concatenate([part[path] for part in parts]) for path in self.schema.fields}, ids, rejections
+
+    def _read_fast(
+        self, reader: Reader, events: Sequence[bytes | None]
+    ) -> tuple[dict[str, NDArray[Any]], list[bytes], list[Rejection]]:
+        """Return what `_read` does: plain events by the compiled reader, and what that left alone by `_read`."""
+        values, ids, left = reader(events)
+        if not left:
+            return values, ids, []
+        others, other_ids, found = self._read([events[row] for row in left])
+        rejections = [replace(rejection, row=left[rejection.row]) for rejection in found]
+        refused = [rejection.row for rejection in rejections]
+        sound = np.delete(np.array(left, np.intp), [rejection.row for rejection in found])
+        for path, column in values.items():
+            column[sound] = others[path]
+        for row, each in zip(sound.tolist(), other_ids, strict=False):
+            ids[row] = each
+        kept = np.delete(np.arange(len(events), dtype=np.intp), refused)
+        return (
+            {path: column[kept] for path, column in values.items()},
+            [ids[row] for row in kept.tolist() if ids],
+            rejections,
+        )
 
     def _events(self, values: Sequence[bytes | None], start: int, rejections: list[Rejection]) -> list[Any]:
         """Return the sound events of a chunk, which begins at row `start`, and add a rejection for each other one."""
@@ -172,8 +204,8 @@ def _annotation(field: Field, *, is_id: bool) -> Any:
             low, high = field.range or (None, None)
             return Annotated[float, Meta(ge=low, le=high)] if field.range else float
         case FieldType.INTEGER:
-            low, high = field.range or (INT64_MIN, INT64_MAX)
-            return Annotated[int, Meta(ge=max(int(np.ceil(low)), INT64_MIN), le=min(int(np.floor(high)), INT64_MAX))]
+            least, most = integer_bounds(field)
+            return Annotated[int, Meta(ge=least, le=most)]
         case FieldType.STRING:
             return Annotated[str, Meta(max_length=MAX_EVENT_ID)] if is_id else str
         case FieldType.BOOLEAN:
@@ -193,7 +225,7 @@ def _column(field: Field, values: Sequence[Any]) -> NDArray[Any]:
         return np.fromiter(map(_milliseconds, values), np.float64, count)
     if field.nullable:
         return np.array(values, np.float64)  # None becomes NaN
-    return np.fromiter(values, _DTYPES[field.type], count)
+    return np.fromiter(values, DTYPES[field.type], count)
 
 
 def _milliseconds(moment: datetime | None) -> float:

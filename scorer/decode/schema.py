@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 import msgspec
+import numpy as np
+
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
 class FieldType(StrEnum):
@@ -24,6 +28,21 @@ class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     type: FieldType
     nullable: bool = False
     range: tuple[float, float] | None = None
+
+
+DTYPES = {
+    FieldType.NUMBER: np.float64,
+    FieldType.INTEGER: np.int64,
+    FieldType.BOOLEAN: np.bool_,
+    FieldType.TIMESTAMP: np.float64,
+}
+"""Of columns without null."""
+
+
+def integer_bounds(field: Field) -> tuple[int, int]:
+    """Return the least and the greatest whole number that an integer field takes."""
+    low, high = field.range or (INT64_MIN, INT64_MAX)
+    return max(math.ceil(low), INT64_MIN), min(math.floor(high), INT64_MAX)
 
 
 class EventSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -46,7 +46,7 @@ class Client(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceStarted:
-    """The service has read its configuration and begins; `versions` maps each library to its version."""
+    """The service has read its configuration and begins; `versions` is by library; `decoder` is "compiled" or not."""
 
     group: str
     instance: str
