@@ -110,8 +110,8 @@ class Encoder:
     def _decisions(self, records: Records, columns: Columns, decisions: Decisions, timing: Timing) -> list[bytes]:
         scores = decisions.scores
         rows = scores.rows
-        partitions = np.fromiter(records.partitions, np.int64, len(records))[rows].tolist()
-        offsets = _texts(np.fromiter(records.offsets, np.int64, len(records))[rows])
+        partitions = records.partitions[rows].tolist()
+        offsets = _texts(records.offsets[rows])
         heads = {number: _head(records.topic, number) for number in set(partitions)}
         middles = {number: _middle(records.topic, number) for number in heads}
         metrics = _metrics(len(records), timing)
@@ -158,7 +158,7 @@ class Encoder:
             ("scorer.error.reason", rejection.reason.encode()),
             ("scorer.error.path", rejection.path.encode(errors="replace")),
         ]
-        return Letter(key, value, [*headers, *origin, *marks], records.timestamps[row])
+        return Letter(key, value, [*headers, *origin, *marks], int(records.timestamps[row]))
 
 
 def cloud_headers(records: Records, columns: Columns, group: str) -> list[list[Header]]:
@@ -174,8 +174,8 @@ def cloud_headers(records: Records, columns: Columns, group: str) -> list[list[H
         ("ce_type", CLOUD_TYPE),
         ("ce_source", source.encode()),
     ]
-    topic, rows = records.topic.encode(), columns.rows.tolist()
-    places = ((records.partitions[row], records.offsets[row]) for row in rows)
+    topic, rows = records.topic.encode(), columns.rows
+    places = zip(records.partitions[rows].tolist(), records.offsets[rows].tolist(), strict=True)
     ids: Iterable[Header] = (("ce_id", b"%b-%d-%d" % (topic, *place)) for place in places)
     known = (columns.event_times >= YEARS[0]) & (columns.event_times < YEARS[1])
     texts = np.datetime_as_string(np.where(known, columns.event_times, 0).astype("datetime64[ms]"), unit="ms").tolist()

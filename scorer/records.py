@@ -44,18 +44,33 @@ Offsets: TypeAlias = dict[Partition, int]
 class Records:
     """A micro-batch of one topic's records, in the order consumed.
 
-    All sequences have one entry a record. `timestamps` are the records' own, in milliseconds since the epoch.
+    All columns have one entry a record. `timestamps` are the records' own, in milliseconds since the epoch.
     `headers(row)` fetches one record's headers, which only dead letters need; it raises UnicodeDecodeError where a
     header's name is not UTF-8.
     """
 
     topic: str
-    partitions: Sequence[int]
-    offsets: Sequence[int]
-    timestamps: Sequence[int]
+    partitions: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    timestamps: NDArray[np.int64]
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
     headers: Callable[[int], Sequence[Header]] = field(default=lambda _: ())
+
+    @classmethod
+    def of(  # noqa: PLR0917 - the fields, in their order
+        cls,
+        topic: str,
+        partitions: Iterable[int],
+        offsets: Iterable[int],
+        timestamps: Iterable[int],
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        headers: Callable[[int], Sequence[Header]] = lambda _: (),
+    ) -> Records:
+        """Return records of whatever yields one number a record."""
+        columns = (np.fromiter(each, np.int64, len(values)) for each in (partitions, offsets, timestamps))
+        return cls(topic, next(columns), next(columns), next(columns), keys, values, headers)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -91,9 +106,9 @@ class Records:
 
         return cls(
             parts[0].topic,
-            list(chain.from_iterable(part.partitions for part in parts)),
-            list(chain.from_iterable(part.offsets for part in parts)),
-            list(chain.from_iterable(part.timestamps for part in parts)),
+            np.concatenate([part.partitions for part in parts]),
+            np.concatenate([part.offsets for part in parts]),
+            np.concatenate([part.timestamps for part in parts]),
             list(chain.from_iterable(part.keys for part in parts)),
             list(chain.from_iterable(part.values for part in parts)),
             headers,
@@ -101,8 +116,22 @@ class Records:
 
     def next_offsets(self) -> Offsets:
         """Return per partition the last record's offset + 1; within a partition, records are in offset order."""
-        last = dict(zip(self.partitions, self.offsets, strict=True))
-        return {Partition(self.topic, number): offset + 1 for number, offset in last.items()}
+        ends = np.append(self._changes, len(self) - 1)[: len(self)]
+        return self._positions(ends, self.offsets[ends] + 1)
+
+    def first_offsets(self) -> Offsets:
+        """Return per partition the first record's offset."""
+        starts = np.append(self._changes[::-1] + 1, 0)[: len(self)]  # of a partition's runs the first one stays
+        return self._positions(starts, self.offsets[starts])
+
+    @property
+    def _changes(self) -> NDArray[np.intp]:
+        """The rows behind which another partition's records come: the client hands them out in long runs."""
+        return np.flatnonzero(self.partitions[1:] != self.partitions[:-1])
+
+    def _positions(self, rows: NDArray[np.intp], offsets: NDArray[np.int64]) -> Offsets:
+        numbers = self.partitions[rows].tolist()
+        return {Partition(self.topic, n): offset for n, offset in zip(numbers, offsets.tolist(), strict=True)}
 
     def coordinate(self, row: int) -> str:
         """Return `topic-partition-offset` of a row: the decision's id."""

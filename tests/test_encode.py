@@ -34,7 +34,7 @@ def records(
     keys: Sequence[bytes | None], values: Sequence[bytes | None] | None = None, headers: Sequence[Header] = ()
 ) -> Records:
     count = len(keys)
-    return Records(
+    return Records.of(
         "payments",
         [row % 2 for row in range(count)],
         [2**40 + row for row in range(count)],

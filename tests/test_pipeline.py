@@ -64,7 +64,7 @@ def encoder() -> Encoder:
 
 def batch(count: int, oversize: Collection[int] = ()) -> Records:
     keys = [b"k" * 200 if row in oversize else b"k%d" % row for row in range(count)]
-    return Records("t", [0] * count, range(count), [0] * count, keys, [b"v%d" % row for row in range(count)])
+    return Records.of("t", [0] * count, range(count), [0] * count, keys, [b"v%d" % row for row in range(count)])
 
 
 rows = st.sets(st.integers(0, 39))
@@ -116,7 +116,7 @@ def real_lane(sound: Callable[[Any], Any]) -> Lane:
 
 def scored(values: list[bytes | None]) -> Outcome:
     count = len(values)
-    records = Records("t", [0] * count, range(count), [0] * count, [None] * count, values)
+    records = Records.of("t", [0] * count, range(count), [0] * count, [None] * count, values)
     return process(records, real_lane(lambda x: np.where(x < 0, np.nan, x).astype(np.float32)), Ticks(), 0.0)
 
 

@@ -94,7 +94,7 @@ class Apart:
 def as_records(values: Sequence[bytes]) -> Records:
     """Return raw events as records of a topic called `golden`."""
     count = len(values)
-    return Records("golden", [0] * count, range(count), [0] * count, [None] * count, values)
+    return Records.of("golden", [0] * count, range(count), [0] * count, [None] * count, values)
 
 
 def write(

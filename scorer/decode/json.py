@@ -116,7 +116,7 @@ class JsonDecoder:
         return events
 
     def _times(self, records: Records, rows: NDArray[np.intp], values: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
-        stamps = np.fromiter(records.timestamps, np.int64, len(records))[rows]
+        stamps = records.timestamps[rows]
         if self.schema.event_time is None:
             return stamps
         times = values[self.schema.event_time]

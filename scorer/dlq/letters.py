@@ -71,8 +71,8 @@ def read(records: Records) -> Iterator[DeadLetter]:
         except UnicodeDecodeError:
             headers, failure = (), UNREADABLE
         yield DeadLetter(
-            Origin(records.topic, records.partitions[row], records.offsets[row]),
-            records.timestamps[row],
+            Origin(records.topic, int(records.partitions[row]), int(records.offsets[row])),
+            int(records.timestamps[row]),
             records.keys[row],
             records.values[row],
             headers,

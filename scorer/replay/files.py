@@ -70,7 +70,7 @@ class EventFile:
         while values := list(islice(lines, limit)):
             count = len(values)
             offsets = range(at, at + count)
-            yield Records(topic, [0] * count, offsets, [UNKNOWN_TIME] * count, [None] * count, values)
+            yield Records.of(topic, [0] * count, offsets, [UNKNOWN_TIME] * count, [None] * count, values)
             at += count
 
     def _values(self) -> Iterator[bytes]:

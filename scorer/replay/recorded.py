@@ -166,8 +166,7 @@ class Recorded:
 
 def by_partition(records: Records, rows: Rows) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[np.int64]]]:
     """Yield each partition's number, which of the rows are its own, and their offsets."""
-    partitions = np.fromiter(records.partitions, np.int64, len(records))[rows]
-    offsets = np.fromiter(records.offsets, np.int64, len(records))[rows]
+    partitions, offsets = records.partitions[rows], records.offsets[rows]
     for number in np.unique(partitions).tolist():
         here = partitions == number
         yield number, here, offsets[here]

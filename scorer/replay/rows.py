@@ -51,8 +51,8 @@ class Sheet:
         """Return the rows of a batch; `places` are where its decisions begin."""
         scores, records = outcome.decisions.scores, outcome.records
         rows = np.empty(len(scores.rows), self.dtype)
-        rows["partition"] = np.fromiter(records.partitions, np.int64, len(records))[scores.rows]
-        rows["offset"] = np.fromiter(records.offsets, np.int64, len(records))[scores.rows]
+        rows["partition"] = records.partitions[scores.rows]
+        rows["offset"] = records.offsets[scores.rows]
         rows["time"] = outcome.columns.event_times
         rows["score"], rows["band"], rows["place"] = scores.score, outcome.decisions.band, places
         if self._labels:

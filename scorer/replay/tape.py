@@ -217,7 +217,7 @@ class _Parts:
         self._files: dict[int, BinaryIO] = {}
 
     def add(self, records: Records) -> None:
-        for number, line in zip(records.partitions, _lines(records), strict=True):
+        for number, line in zip(records.partitions.tolist(), _lines(records), strict=True):
             if number not in self._files:
                 self._files[number] = self._stack.enter_context((self._directory / str(number)).open("w+b"))
             self._files[number].write(line)
@@ -239,9 +239,8 @@ class _Parts:
 def _lines(records: Records) -> Iterator[bytes]:
     """Yield a line a record; raises SelectionError for a header's name that no client can carry."""
     encode = msgspec.json.Encoder().encode
-    for row, (number, offset, time, key, value) in enumerate(
-        zip(records.partitions, records.offsets, records.timestamps, records.keys, records.values, strict=True)
-    ):
+    numbers = (records.partitions.tolist(), records.offsets.tolist(), records.timestamps.tolist())
+    for row, (number, offset, time, key, value) in enumerate(zip(*numbers, records.keys, records.values, strict=True)):
         try:
             headers = tuple((name, _text(data)) for name, data in records.headers(row))
         except UnicodeDecodeError as error:
@@ -260,7 +259,7 @@ def _timed(part: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def _columns(topic: str, lines: Sequence[_Line]) -> Records:
-    return Records(
+    return Records.of(
         topic,
         [line.p for line in lines],
         [line.o for line in lines],

@@ -30,9 +30,7 @@ class Ledger:
         That must not happen: it would be decided twice. The caller goes back to the committed offsets instead.
         """
         for part in records:
-            firsts = dict(zip(reversed(part.partitions), reversed(part.offsets), strict=True))
-            for number, offset in firsts.items():
-                partition = Partition(part.topic, number)
+            for partition, offset in part.first_offsets().items():
                 if offset < self._next.get(partition, 0):
                     return partition
             self._next |= part.next_offsets()

@@ -275,7 +275,6 @@ class Service:
     def _fact(self, outcome: Outcome, delivery: float) -> BatchSettled:
         names = self._lanes[outcome.records.topic].bands.names
         counts = np.bincount(outcome.decisions.band, minlength=len(names)).tolist()
-        stamps = np.fromiter(outcome.records.timestamps, np.float64, len(outcome.records))
         return BatchSettled(
             topic=outcome.records.topic,
             events=len(outcome.records),
@@ -283,5 +282,5 @@ class Service:
             dead_letters=Counter(rejection.reason for rejection in outcome.rejections),
             stages={**outcome.stages, Stage.PUBLISH: delivery},
             scores=outcome.decisions.scores.score,
-            ages=self._clocks.wall() - stamps / 1000,
+            ages=self._clocks.wall() - outcome.records.timestamps / 1000,
         )

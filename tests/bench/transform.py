@@ -98,7 +98,7 @@ def contestants(directory: Path) -> dict[str, Callable[[], Any]]:
         bands={"review": 0.5},
     )
     values = [_json(event) for event in chosen.events()]
-    columns, _ = bundle.decode(Records("bench", [0] * ROWS, range(ROWS), [0] * ROWS, [None] * ROWS, values))
+    columns, _ = bundle.decode(Records.of("bench", [0] * ROWS, range(ROWS), [0] * ROWS, [None] * ROWS, values))
     by_hand, decoded = ByHand(fitted), dict(columns.values)
     (features,) = bundle.transform(columns)[0].arrays.values()
     if not (np.array_equal(features, by_hand(decoded)) and np.array_equal(features, _sklearn(fitted, frame))):

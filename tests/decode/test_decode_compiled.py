@@ -26,7 +26,7 @@ COMPILED, PLAIN = JsonDecoder(SCHEMA), JsonDecoder(SCHEMA, compiled=False)
 
 def records(values: Sequence[bytes | None]) -> Records:
     count = len(values)
-    return Records("payments", [3] * count, range(100, 100 + count), [STAMP] * count, [None] * count, list(values))
+    return Records.of("payments", [3] * count, range(100, 100 + count), [STAMP] * count, [None] * count, list(values))
 
 
 def bits(found: tuple[Columns, list[Rejection]]) -> Any:

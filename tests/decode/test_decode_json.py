@@ -59,7 +59,7 @@ def raw(field: str, text: bytes) -> bytes:
 def decode(values: Sequence[bytes | None], schema: EventSchema = SCHEMA) -> tuple[Columns, list[Rejection]]:
     count = len(values)
     return JsonDecoder(schema)(
-        Records("payments", [3] * count, range(100, 100 + count), [STAMP] * count, [None] * count, values)
+        Records.of("payments", [3] * count, range(100, 100 + count), [STAMP] * count, [None] * count, values)
     )
 
 

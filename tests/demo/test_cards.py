@@ -98,7 +98,7 @@ def test_the_bundle_scores_as_training_did(payments: Payments, tmp_path: Path) -
     values = [json.dumps(event).encode() for event in trained.test.events()]
     count = len(values)
     columns, undecoded = bundle.decode(
-        Records("payments", [0] * count, range(count), [0] * count, [None] * count, values)
+        Records.of("payments", [0] * count, range(count), [0] * count, [None] * count, values)
     )
     inputs, untransformed = bundle.transform(columns)
     scores, unscored = bundle.model(inputs)

@@ -51,7 +51,7 @@ def bury(event: Event, reason: Reason = Reason.MALFORMED, message: str = "no JSO
         max_bytes=MAX_BYTES,
     )
     at = event.origin
-    records = Records(
+    records = Records.of(
         at.topic, [at.partition], [at.offset], [event.timestamp], [event.key], [event.value], lambda _: event.headers
     )
     outgoing = encoder(
@@ -66,7 +66,7 @@ def bury(event: Event, reason: Reason = Reason.MALFORMED, message: str = "no JSO
 
 def letter_of(buried: Letter, place: Origin) -> DeadLetter:
     """Return a letter as it is read back."""
-    records = Records(
+    records = Records.of(
         place.topic,
         [place.partition],
         [place.offset],

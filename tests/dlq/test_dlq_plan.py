@@ -139,7 +139,7 @@ def test_a_receipt_is_remembered(buried: Event) -> None:
 
     def ledger(*contents: bytes | None) -> Ledger:
         count = len(contents)
-        return Ledger([Records("l", [0] * count, range(count), [0] * count, [noted.key] * count, contents)])
+        return Ledger([Records.of("l", [0] * count, range(count), [0] * count, [noted.key] * count, contents)])
 
     assert dead in ledger(noted.value)
     assert dead not in ledger(noted.value, None)

@@ -52,7 +52,7 @@ class Log:
         """Read the ledger as a `read_committed` consumer does."""
         kept = [letter for topic, _, letter in self.committed if topic == LEDGER]
         keys, values = [letter.key for letter in kept], [letter.value for letter in kept]
-        return Ledger([Records(LEDGER, [0] * len(kept), range(len(kept)), [0] * len(kept), keys, values)])
+        return Ledger([Records.of(LEDGER, [0] * len(kept), range(len(kept)), [0] * len(kept), keys, values)])
 
     def events(self) -> list[tuple[int | None, bytes | None]]:
         """Return partition and value of every event."""

@@ -18,7 +18,7 @@ def decide(bundle: Bundle, events: Sequence[dict[str, Any]]) -> list[dict[str, A
     """Return the decision that is published for each event; raises ValueError where one would be dead-lettered."""
     count = len(events)
     values = [json.dumps(event).encode() for event in events]
-    records = Records("events", [0] * count, range(count), [0] * count, [None] * count, values)
+    records = Records.of("events", [0] * count, range(count), [0] * count, [None] * count, values)
     lane = bundle.lane("events", group="example", decisions="decisions", dead_letters="dead-letters")
     outcome = process(records, lane, clock=time.monotonic, first_seen=time.monotonic())
     if outcome.rejections:

@@ -85,7 +85,7 @@ def scores(bundle: Bundle, transactions: pd.DataFrame) -> NDArray[np.float32]:
 def _scored(lane: Lane, first: int, values: list[bytes]) -> NDArray[np.float32]:
     count = len(values)
     offsets = range(first, first + count)
-    records = Records(lane.topic, [0] * count, offsets, [0] * count, [None] * count, values)
+    records = Records.of(lane.topic, [0] * count, offsets, [0] * count, [None] * count, values)
     outcome = process(records, lane, time.monotonic, time.monotonic())
     if outcome.rejections:
         raise SystemExit(f"{len(outcome.rejections)} transactions were rejected, first: {outcome.rejections[0]}")

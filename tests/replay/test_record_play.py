@@ -338,7 +338,7 @@ def test_what_the_brokers_refuse_ends_it(
     fresh = round(time.time() * 1000)
     stamps = [fresh, fresh, OLD, fresh] if options else [fresh] * 4
     values = [b"{}", b"{}", b"{}" if options else b"x" * 5000, b"{}"]
-    batch = Records("payments", [0] * 4, [0, 1, 2, 3], stamps, [None] * 4, values)
+    batch = Records.of("payments", [0] * 4, [0, 1, 2, 3], stamps, [None] * 4, values)
     record(path, "payments", {0: range(4)}, [batch])
     with pytest.raises(BrokerError, match=rf"{target}: a record was not delivered: {said}") as told:
         command("play", path, target, "--bootstrap", bootstrap, *options)
@@ -358,7 +358,7 @@ def test_a_queue_that_is_full_is_waited_for(bootstrap: str, original: str, tape:
 def test_a_record_for_which_there_is_never_room_is_told(bootstrap: str, tmp_path: Path) -> None:
     """A record larger than the whole queue ends it, and is not waited for."""
     path, target = tmp_path / "t", new_topic(bootstrap, 1)
-    batch = Records("payments", [0, 0], [5, 6], [0, 0], [None, None], [b"{}", b"x" * 5000])
+    batch = Records.of("payments", [0, 0], [5, 6], [0, 0], [None, None], [b"{}", b"x" * 5000])
     record(path, "payments", {0: range(5, 7)}, [batch])
     with pytest.raises(BrokerError, match=r"_QUEUE_FULL: payments-0-6; 1 records before it were acknowledged"):
         command("play", path, target, "--bootstrap", bootstrap, "-X", "queue.buffering.max.kbytes=1")
@@ -381,6 +381,6 @@ def test_a_bar_tells_the_rate() -> None:
             return True
 
     stream = Terminal()
-    batch = Records("payments", [0], [9], [0], [None], [b""])
+    batch = Records.of("payments", [0], [9], [0], [None], [b""])
     list(Watcher(stream, time.monotonic)([batch], "play", {0: range(10)}))
     assert re.search(r"10/10.* [\d,]+ a second", stream.getvalue())

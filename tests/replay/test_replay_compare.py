@@ -50,7 +50,7 @@ def outcome(decided: Sequence[tuple[int, int, float, str]], rejected: Sequence[t
     scores = Scores(rows, np.array([row[2] for row in decided], np.float32), np.zeros(len(decided), np.float32))
     nothing = [None] * len(at)
     return Outcome(
-        Records("t", [p for p, _ in at], [o for _, o in at], [0] * len(at), nothing, nothing),
+        Records.of("t", [p for p, _ in at], [o for _, o in at], [0] * len(at), nothing, nothing),
         Columns(rows, {}, [], np.zeros(len(rows), np.int64)),
         Outgoing("t.decisions", [], [], "t.dlq"),
         Decisions(scores, np.array([BANDS.index(row[3]) for row in decided], np.intp)),

@@ -30,7 +30,7 @@ class Terminal(io.StringIO):
 def batch(*offsets: int, partition: int = 0) -> Records:
     """Build records of which only the coordinates count."""
     nothing = [None] * len(offsets)
-    return Records("t", [partition] * len(offsets), list(offsets), [0] * len(offsets), nothing, nothing)
+    return Records.of("t", [partition] * len(offsets), list(offsets), [0] * len(offsets), nothing, nothing)
 
 
 def report(comparison: Comparison | None) -> Report:

@@ -61,7 +61,7 @@ def records(topic: str, *places: tuple[int, int]) -> Records:
     """Return records of (partition, offset), each with its place as its value."""
     values = [b"%s-%d-%d" % (topic.encode(), *place) for place in places]
     numbers, offsets = [place[0] for place in places], [place[1] for place in places]
-    return Records(topic, numbers, offsets, [0] * len(places), values, values)
+    return Records.of(topic, numbers, offsets, [0] * len(places), values, values)
 
 
 def decode(batch: Records) -> tuple[Columns, list[Rejection]]:

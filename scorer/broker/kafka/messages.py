@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from operator import methodcaller
+from collections.abc import Iterable, Sequence
+from operator import itemgetter, methodcaller
 from typing import cast
 
 from confluent_kafka import Message
@@ -43,11 +43,11 @@ def _records(topic: str, messages: Sequence[Message]) -> Records:
             unreadable[row] = cause
             raise cause from None
 
-    return Records(
+    return Records.of(
         topic,
-        cast(list[int], list(map(Message.partition, messages))),
-        cast(list[int], list(map(Message.offset, messages))),
-        [stamp for _, stamp in map(Message.timestamp, messages)],
+        cast(Iterable[int], map(Message.partition, messages)),
+        cast(Iterable[int], map(Message.offset, messages)),
+        map(itemgetter(1), map(Message.timestamp, messages)),
         list(map(Message.key, messages)),
         list(map(Message.value, messages)),
         headers,

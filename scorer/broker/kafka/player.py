@@ -150,8 +150,8 @@ class Player:
             value=records.values[row],
             key=records.keys[row],
             headers=list(records.headers(row)),
-            partition=records.partitions[row],
-            timestamp=max(records.timestamps[row], 0) if self._original else 0,  # the client reads 0 as now
+            partition=int(records.partitions[row]),
+            timestamp=max(int(records.timestamps[row]), 0) if self._original else 0,  # the client reads 0 as now
         )
 
     def _serve(self, timeout: float) -> None:

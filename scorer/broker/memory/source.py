@@ -125,7 +125,7 @@ def _records(topic: str, rows: Sequence[Row]) -> Records:
     def headers(row: int) -> Sequence[Header]:
         return headers_of(rows[row][2])
 
-    return Records(
+    return Records.of(
         topic,
         [partition.number for partition, _, _ in rows],
         [offset for _, offset, _ in rows],
