@@ -25,6 +25,7 @@ The map of the house. Imports go down only; who may import whom is a test.
     telemetry/    facts → metrics, log, health
     config/       the settings, typed and checked
     records.py    the nouns that cross doorways
+    compiled/     the optional part in C, for what Python takes longest for
     errors.py     what can go wrong: exit codes, and the reasons of rejections
     __main__.py   `python -m scorer`
 

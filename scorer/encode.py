@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from typing import TypeAlias, cast
 from urllib.parse import quote
 
 import msgspec
@@ -17,6 +18,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from scorer import compiled
 from scorer.errors import Reason, Stage
 from scorer.records import Bands, Columns, Decisions, Header, Letter, Outgoing, Records, Rejection, Rows
 
@@ -30,6 +32,10 @@ MAX_DECISION = 16384
 CLOUD_TYPE = b"scorer.decision.v1"
 YEARS = (-62_135_596_800_000, 253_402_300_800_000)
 """Milliseconds of the years 1 to 9999, which RFC 3339 can write."""
+
+
+Part: TypeAlias = bytes | list[bytes] | tuple[list[bytes], NDArray[np.int64]] | tuple[None, bytes]
+"""What the texts of many rows have in one place: the same; one a row; one of some; or numbers between commas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,8 @@ class Encoder:
         timing: Timing,
     ) -> Outgoing:
         """Encode a batch; `columns` and `decisions` have the same rows, none of them refused by `oversize`."""
-        keys = list(map(records.keys.__getitem__, decisions.scores.rows.tolist()))
+        rows = decisions.scores.rows
+        keys = records.keys if len(rows) == len(records) else list(map(records.keys.__getitem__, rows.tolist()))
         values = self._decisions(records, columns, decisions, timing)
         letters = [self._letter(records, rejection) for rejection in rejections]
         headers = cloud_headers(records, columns, self._group.decode()) if self._cloudevents else ()
@@ -100,6 +107,8 @@ class Encoder:
     def oversize(self, records: Records, rows: Rows) -> list[Rejection]:
         """Reject the rows whose key, which the decision carries too, leaves no room for a decision."""
         most = self._room - MAX_DECISION
+        if max(map(len, filter(None, records.keys)), default=0) <= most:
+            return []
         keys = ((row, records.keys[row]) for row in rows.tolist())
         return [
             Rejection(row, Stage.ENCODE, Reason.OVERSIZE, "", f"a key of {len(key)} bytes leaves no room to decide")
@@ -110,29 +119,28 @@ class Encoder:
     def _decisions(self, records: Records, columns: Columns, decisions: Decisions, timing: Timing) -> list[bytes]:
         scores = decisions.scores
         rows = scores.rows
-        partitions = records.partitions[rows].tolist()
-        offsets = _texts(records.offsets[rows])
-        heads = {number: _head(records.topic, number) for number in set(partitions)}
-        middles = {number: _middle(records.topic, number) for number in heads}
+        partitions, offsets = records.partitions[rows], _numbers(records.offsets[rows])
+        present = np.flatnonzero(np.bincount(partitions)).tolist()
+        heads, middles = [b""] * (max(present, default=0) + 1), [b""] * (max(present, default=0) + 1)
+        for number in present:
+            heads[number], middles[number] = _head(records.topic, number), _middle(records.topic, number)
         metrics = _metrics(len(records), timing)
-        tails = [b",%b,%b}" % (tail, metrics) for tail in self._tails]
-        parts = zip(
-            map(heads.__getitem__, partitions),
+        parts: tuple[Part, ...] = (
+            (heads, partitions),
             offsets,
-            repeat(b'","event_id":'),
-            columns.event_ids,
-            map(middles.__getitem__, partitions),
+            b'","event_id":',
+            list(columns.event_ids),
+            (middles, partitions),
             offsets,
-            repeat(b',"event_time":'),
-            _texts(columns.event_times),
-            repeat(b',"score":'),
-            _texts(scores.score),
-            repeat(b',"log_odds":'),
-            _texts(scores.log_odds),
-            map(tails.__getitem__, decisions.band.tolist()),
-            strict=False,
+            b',"event_time":',
+            _numbers(columns.event_times),
+            b',"score":',
+            _numbers(scores.score),
+            b',"log_odds":',
+            _numbers(scores.log_odds),
+            ([b",%b,%b}" % (tail, metrics) for tail in self._tails], decisions.band.astype(np.int64)),
         )
-        return list(map(b"".join, parts))
+        return weave(parts, len(rows))
 
     def _letter(self, records: Records, rejection: Rejection) -> Letter:
         """Return the event byte for byte with its origin and reason; what cannot be re-emitted is cut and marked."""
@@ -212,8 +220,26 @@ def _metrics(events: int, timing: Timing) -> bytes:
     return _members(metrics={"batch_events": events} | {name: round(s * 1000, 3) for name, s in times.items()})
 
 
-def _texts(numbers: NDArray[np.int64] | NDArray[np.float32]) -> Iterable[bytes]:
+def _numbers(numbers: NDArray[np.int64] | NDArray[np.float32]) -> tuple[None, bytes]:
     """Return each number's shortest text that reads back to the same bits."""
-    if not len(numbers):
-        return []
-    return orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+    return None, orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+
+
+def woven(parts: Sequence[Part], rows: int) -> list[bytes]:
+    """Return so many rows' texts, each joined from its parts."""
+    return list(map(b"".join, zip(*(_each(part, rows) for part in parts), strict=True)))
+
+
+def _each(part: Part, rows: int) -> Iterable[bytes]:
+    if isinstance(part, bytes):
+        return repeat(part, rows)
+    if isinstance(part, list):
+        return part
+    table, each = part
+    if table is None:
+        return cast(bytes, each).split(b",") if rows else ()
+    return map(table.__getitem__, cast("NDArray[np.int64]", each).tolist())
+
+
+weave = compiled.weave if compiled.BUILT else woven
+"""`woven`, by `weave.c` where it was built."""

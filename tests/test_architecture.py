@@ -21,7 +21,7 @@ FLOORS: list[set[str]] = [
     {"pipeline"},
     {"decode", "transform", "infer", "decide", "encode", "broker", "evaluation", "telemetry"},
     {"records", "config"},
-    {"errors"},
+    {"errors", "compiled"},
 ]
 LIBRARIES = {
     "tensorflow": {"infer"},

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scorer.compiled import BUILT
 from scorer.decide import decide
-from scorer.encode import MAX_DECISION, OVERHEAD, Encoder, Origin, Timing
+from scorer.encode import MAX_DECISION, OVERHEAD, Encoder, Origin, Timing, weave, woven
 from scorer.errors import Reason, Stage
 from scorer.records import Bands, Columns, Header, Letter, Records, Rejection, Scores
 
@@ -308,3 +309,42 @@ def test_the_largest_decision_stays_within_what_is_kept_for_it() -> None:
     outgoing = made(batch, columns, decide(Scores(np.arange(1), score, score), bands), [], TIMING)
 
     assert len(outgoing.values[0]) <= MAX_DECISION
+
+
+compiled = pytest.mark.skipif(not BUILT, reason="weave.c was not compiled: Python's headers are missing")
+
+
+@st.composite
+def parts_of_rows(draw: st.DrawFn) -> tuple[tuple[Any, ...], int]:
+    """Draw parts of every kind, for none to twenty rows."""
+    rows = draw(st.integers(0, 20))
+    texts = st.lists(st.binary(max_size=12), min_size=rows, max_size=rows)
+    table = st.lists(st.binary(max_size=12), min_size=1, max_size=4)
+    choice = table.flatmap(
+        lambda t: st.lists(st.integers(0, len(t) - 1), min_size=rows, max_size=rows).map(
+            lambda chosen: (t, np.array(chosen, np.int64))
+        )
+    )
+    numbers = st.lists(st.integers(-(10**12), 10**12), min_size=rows, max_size=rows).map(
+        lambda all_: (None, ",".join(map(str, all_)).encode())
+    )
+    return tuple(draw(st.lists(st.one_of(st.binary(max_size=12), texts, choice, numbers), min_size=1))), rows
+
+
+@compiled
+@given(parts_of_rows())
+def test_the_compiled_weaver_weaves_what_python_does(drawn: tuple[tuple[Any, ...], int]) -> None:
+    parts, rows = drawn
+    assert weave(parts, rows) == woven(parts, rows)
+
+
+@compiled
+@pytest.mark.parametrize(
+    "part",
+    [[b"1"], [b"1", b"2", b"3"], (None, b"1"), ([b"1"], np.array([0])), ([b"1"], np.array([0, 1])), [b"1", "2"]],
+    ids=["too few", "too many", "too few numbers", "too few choices", "a choice of none", "no bytes"],
+)
+def test_the_compiled_weaver_raises_for_what_is_no_part_of_two_rows(part: Any) -> None:
+    """It reads memory: whatever does not fit must be an exception there."""
+    with pytest.raises((ValueError, TypeError, IndexError)):
+        weave((b"{", part), 2)

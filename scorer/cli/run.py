@@ -69,7 +69,7 @@ def _telemetry(settings: Settings, stack: ExitStack) -> tuple[JsonLog, Telemetry
     """Open the log, the metrics and their page; a port in use is found before anything else is begun."""
     import importlib.metadata
 
-    from scorer.decode import BUILT
+    from scorer.compiled import BUILT
     from scorer.telemetry import Telemetry
     from scorer.telemetry.facts import ServiceStarted
     from scorer.telemetry.health import Health
@@ -87,7 +87,7 @@ def _telemetry(settings: Settings, stack: ExitStack) -> tuple[JsonLog, Telemetry
     stack.callback(server.close)
     telemetry = Telemetry(health, metrics, log)
     versions = {library: importlib.metadata.version(library) for library in LIBRARIES}
-    versions["decoder"] = "compiled" if BUILT else "msgspec"
+    versions["compiled"] = "yes" if BUILT else "no"
     telemetry.tell(
         ServiceStarted(settings.group, settings.instance, settings.delivery, tuple(settings.topics), versions)
     )

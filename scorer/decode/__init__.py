@@ -1,10 +1,9 @@
 """Room 1: Records → Columns. One decoder a format; each event is decoded on its own, so a broken one hurts nobody.
 
-`schema` says what an event holds; `json` reads it, and lets `compiled` read what is plain, where that was built.
+`schema` says what an event holds; `json` reads it, and leaves what is plain to `reader`, where that was built.
 """
 
-from scorer.decode.compiled import BUILT
 from scorer.decode.json import JsonDecoder
 from scorer.decode.schema import EventSchema, Field, FieldType
 
-__all__ = ["BUILT", "EventSchema", "Field", "FieldType", "JsonDecoder"]
+__all__ = ["EventSchema", "Field", "FieldType", "JsonDecoder"]

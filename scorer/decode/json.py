@@ -15,7 +15,7 @@ from msgspec import Meta
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from scorer.decode.compiled import Reader
+from scorer.decode.reader import Reader
 from scorer.decode.schema import DTYPES, EventSchema, Field, FieldType, integer_bounds
 from scorer.errors import BundleError, Reason, Stage
 from scorer.records import Columns, Records, Rejection

@@ -46,7 +46,7 @@ class Client(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceStarted:
-    """The service has read its configuration and begins; `versions` is by library; `decoder` is "compiled" or not."""
+    """The service has read its configuration and begins; `versions` is by library; `compiled` is "yes" or "no"."""
 
     group: str
     instance: str

@@ -88,7 +88,7 @@ class SliceReader:
         while left:
             open_before = len(left)
             records = [message for message in self._consumer.consume(limit, POLL) if self._belongs(message, left)]
-            yield from by_topic(records) if records else ()
+            yield from by_topic(records, [topic])
             if records or len(left) < open_before:
                 waits_since = self._clock()  # after the yield: what is done with a batch is no waiting
             elif self._clock() - waits_since > self._patience:

@@ -16,11 +16,14 @@ from scorer.records import Header, Records
 _headers_of = methodcaller("headers")
 
 
-def by_topic(messages: Sequence[Message]) -> tuple[Records, ...]:
-    """Return messages, none of them an error, as one batch a topic; each keeps the order consumed."""
-    topics = set(map(Message.topic, messages))
-    if len(topics) == 1:
-        return (_records(cast(str, topics.pop()), messages),)
+def by_topic(messages: Sequence[Message], topics: Sequence[str]) -> tuple[Records, ...]:
+    """Return messages of these topics, none of them an error, as one batch a topic; each keeps the order consumed."""
+    # Every answer to `topic()` is a new string: it is asked for only where there is a choice.
+    met = topics if len(topics) == 1 else list(set(map(Message.topic, messages)))
+    if not messages:
+        return ()
+    if len(met) == 1:
+        return (_records(cast(str, met[0]), messages),)
     parts: dict[str, list[Message]] = defaultdict(list)
     for message in messages:
         parts[cast(str, message.topic())].append(message)

@@ -80,7 +80,7 @@ class KafkaSource:
         if rebalances:
             self._take_up(rebalances)
         self._stay_member(rebalances)
-        records = by_topic(messages)
+        records = by_topic(messages, self._topics)
         for batch in records:
             self._next.update(batch.next_offsets())
         if self._failing:

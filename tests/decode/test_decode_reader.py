@@ -15,8 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_decode_json import BAD, FINE, GOOD, SCHEMA, STAMP, event
 
+from scorer.compiled import BUILT
 from scorer.decode import EventSchema, Field, FieldType, JsonDecoder
-from scorer.decode.compiled import BUILT, Reader
+from scorer.decode.reader import Reader
 from scorer.records import Columns, Records, Rejection
 
 pytestmark = pytest.mark.skipif(not BUILT, reason="columns.c was not compiled: Python's headers are missing")

@@ -774,7 +774,7 @@ static PyType_Slot plan_slots[] = {
     {0},
 };
 
-static PyType_Spec plan_spec = {"scorer.decode._columns.Plan", sizeof(Plan), 0, Py_TPFLAGS_DEFAULT, plan_slots};
+static PyType_Spec plan_spec = {"scorer.compiled._native.Plan", sizeof(Plan), 0, Py_TPFLAGS_DEFAULT, plan_slots};
 
 static int execute(PyObject *module) {
     PyObject *plan = PyType_FromModuleAndSpec(module, &plan_spec, NULL);
@@ -789,9 +789,16 @@ static int execute(PyObject *module) {
     return added;
 }
 
+PyObject *weave(PyObject *self, PyObject *args); /* weave.c */
+
+static PyMethodDef functions[] = {
+    {"weave", weave, METH_VARARGS, "weave(parts, rows): each row's parts joined."},
+    {0},
+};
+
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, execute}, {0}};
 
 static struct PyModuleDef module = {
-    PyModuleDef_HEAD_INIT, .m_name = "_columns", .m_doc = "JSON events into columns.", .m_slots = slots};
+    PyModuleDef_HEAD_INIT, .m_name = "_native", .m_methods = functions, .m_slots = slots};
 
-PyMODINIT_FUNC PyInit__columns(void) { return PyModuleDef_Init(&module); }
+PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&module); }

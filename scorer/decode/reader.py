@@ -1,4 +1,4 @@
-"""Plain events go into columns without a Python object in between: `columns.c`, where it was built.
+"""Plain events go into columns without a Python object in between, where `compiled` was built.
 
 It decides nothing: an event of which it is not sure is left to `json.py`, which is right about every event, and with
 which it agrees bit for bit wherever it is sure.
@@ -12,14 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from scorer import compiled
 from scorer.decode.schema import DTYPES, EventSchema, Field, FieldType, integer_bounds
 
-try:
-    from scorer.decode._columns import Plan
-except ImportError:  # it is built where the installation finds what it needs; everything works without
-    Plan = None  # type: ignore[assignment, misc]
-
-BUILT = Plan is not None
 _KINDS = [FieldType.NUMBER, FieldType.INTEGER, FieldType.BOOLEAN, FieldType.STRING, FieldType.TIMESTAMP]
 _OBJECT = len(_KINDS)
 _IDS = (FieldType.STRING, FieldType.INTEGER)
@@ -34,14 +29,14 @@ class Reader:
         self._fields: dict[str, Field] = {}
         self._order = tuple(schema.fields)
         self._has_id = schema.event_id is not None
-        self._plan = Plan(self._specs(schema.fields, "", schema.event_id))
+        self._plan = compiled.Plan(self._specs(schema.fields, "", schema.event_id))
 
     @classmethod
     def of(cls, schema: EventSchema) -> Reader | None:
         """Return a reader; None where it was not built, or cannot read some field's type at all."""
         known = all(field.type in _KINDS for field in schema.fields.values())
         event_id = schema.fields.get(schema.event_id or "")
-        return cls(schema) if BUILT and known and (event_id is None or event_id.type in _IDS) else None
+        return cls(schema) if compiled.BUILT and known and (event_id is None or event_id.type in _IDS) else None
 
     def __call__(self, values: Sequence[bytes | None]) -> tuple[dict[str, NDArray[Any]], list[bytes], list[int]]:
         """Return an array of `len(values)` a field, the ids as JSON, and the rows in which nothing of both counts.
