@@ -44,6 +44,8 @@ def run(
     ] = None,
 ) -> None:
     """Score topics until SIGTERM or Ctrl-C."""
+    # NumPy's BLAS, which nothing here is large enough for, makes a thread for every core of the host as it is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from scorer import config
     from scorer.errors import BrokerError
     from scorer.telemetry.facts import ServiceStopped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import socket
@@ -103,6 +104,29 @@ except SystemExit:
         [sys.executable, "-c", program, "--help"], capture_output=True, text=True, check=True, timeout=60
     )
     return set(found.stdout.splitlines()[-1].split())
+
+
+def test_run_makes_no_threads_for_the_cores_of_its_host() -> None:
+    """A container has less than the host: NumPy's pool, as large as the host by itself, is one thread."""
+    program = """
+from scorer.cli import main
+try:
+    main()
+except SystemExit:
+    import numpy, threadpoolctl
+    print({pool["num_threads"] for pool in threadpoolctl.threadpool_info()})
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    found = subprocess.run(
+        [sys.executable, "-c", program, "run", "nowhere.yaml"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert found.stdout == "{1}\n"
 
 
 @pytest.mark.parametrize("command", ["run", "pack", "check", "show", "diff", "replay", "kafka", "demo"])
