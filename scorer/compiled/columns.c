@@ -93,13 +93,13 @@ typedef struct {
 
 /* The number that four hexadecimal digits write, or -1. */
 static int hex_of(const char *at) {
+    static const char digits[] = "0123456789abcdefABCDEF";
     int value = 0;
     for (int i = 0; i < 4; i++) {
-        char c = at[i];
-        int digit = '0' <= c && c <= '9' ? c - '0' : 'a' <= c && c <= 'f' ? c - 'a' + 10 : 'A' <= c && c <= 'F' ? c - 'A' + 10 : -1;
-        if (digit < 0)
+        const char *place = at[i] ? strchr(digits, at[i]) : NULL;
+        if (place == NULL)
             return -1;
-        value = value * 16 + digit;
+        value = value * 16 + (int)(place - digits < 16 ? place - digits : place - digits - 6);
     }
     return value;
 }
@@ -124,7 +124,7 @@ static bool take_string(reader *r, text *found) {
     *found = (text){r->at, 0, true, false};
     while (r->at < r->end) {
         uint64_t eight;
-        while (r->end - r->at >= 8) { /* eight bytes at a time, while none is a quote, `\`, below a space or not ASCII */
+        while (r->end - r->at >= 8) { /* eight at a time, while none is a quote, `\`, below a space or not ASCII */
             memcpy(&eight, r->at, 8);
             uint64_t quote = eight ^ (ones * '"'), slash = eight ^ (ones * '\\');
             if ((((quote - ones) & ~quote) | ((slash - ones) & ~slash) | (eight - ones * 0x20) | eight) & tops)
@@ -476,7 +476,8 @@ static int64_t days_to(int64_t year, int64_t month, int64_t day) {
 static bool is_day(int64_t year, int64_t month, int64_t day) {
     static const int days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    return 1000 <= year && year <= 9998 && 1 <= month && month <= 12 && 1 <= day && day <= days[month - 1] - (month == 2 && !leap);
+    return 1000 <= year && year <= 9998 && 1 <= month && month <= 12 && 1 <= day &&
+           day <= days[month - 1] - (month == 2 && !leap);
 }
 
 /* RFC 3339, to whole milliseconds before it: "2024-02-29T12:00:00.123456+01:00"; without a zone it is UTC. */
