@@ -222,6 +222,30 @@ def test_strings_and_ids_are_the_same(text: str, ascii_: bool, count: int) -> No
     agree([json.dumps({"x": text, "id": text}, ensure_ascii=ascii_).encode("utf-8", "surrogatepass"), long], schema)
 
 
+NULLABLE = EventSchema(
+    {
+        "yes": Field(FieldType.BOOLEAN, nullable=True),
+        "whole": Field(FieldType.INTEGER, nullable=True, range=(-2.5, 7.5)),
+        "id": Field(FieldType.INTEGER),
+        "a.yes": Field(FieldType.BOOLEAN),
+        "a.b.text": Field(FieldType.STRING, nullable=True),
+        "a.b.share": Field(FieldType.NUMBER, nullable=True, range=(0.0, 1.0)),
+    },
+    event_id="id",
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_every_type_is_read_alike_with_null_and_without(data: st.DataObject) -> None:
+    value = st.sampled_from([None, True, False, 0, 1, 7, 8, -2, -3, 0.5, 1.0, 1.5, "x", "", "ü"])
+    b = st.none() | st.fixed_dictionaries({}, optional={"text": value, "share": value})
+    a = st.fixed_dictionaries({"yes": st.booleans()}, optional={"b": b})
+    members = st.fixed_dictionaries({"id": st.integers(), "a": a}, optional={"yes": value, "whole": value})
+
+    agree([json.dumps(data.draw(members)).encode() for _ in range(data.draw(st.integers(1, 5)))], NULLABLE)
+
+
 def test_an_ordinary_event_is_not_left_to_msgspec() -> None:
     """Else the reader would be right, and of no use: any order, spaces, nulls, other fields, alphabets and escapes."""
     ordinary = [
