@@ -97,7 +97,7 @@ def _table(workload: str, samples: Sequence[Sample]) -> Table:
         limit = next((m for m in middles if (m.program, m.mode) == (LIMIT, mode)), None)
         for this in (m for m in middles if m.mode == mode):
             rate = f"{this.events_per_second / limit.events_per_second:.3f}" if limit else ""
-            times = f"{this.cpu_us / limit.cpu_us:.2f}" if limit else ""
+            times = f"{this.cpu_us / limit.cpu_us:.2f}" if limit and limit.cpu_us else ""
             speed = (f"{this.events_per_second:,.0f}", rate, f"{this.cpu_us:,.2f}", times)
             rest = (f"{this.rss_mb:,.0f}", f"{this.start_s:.1f}", f"{this.events:,}")
             table.add_row(labels[this.program].label, mode, *speed, *rest)
