@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help install demo test faults soak check bench bench-latency bench-flat bench-start profile clean
+.PHONY: help install demo test faults soak sanitize check bench bench-latency bench-flat bench-start profile clean
 
 help:  ## show the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -21,6 +21,9 @@ faults: $(READY)  ## kill -9 at every point of a batch, and an auditor; SMOKE=1 
 
 soak: $(READY)  ## faults in random order under steady load, and slopes of memory, files and threads; MINUTES=10
 	$(BIN)/python tests/faults/soak.py --minutes $(or $(MINUTES),10) $(ARGS)
+
+sanitize: $(READY)  ## what is compiled from C, watched for every wrong byte while the parity tests run; needs cc
+	$(BIN)/python tests/sanitize.py
 
 check: $(READY)  ## format, lint, types, documentation
 	$(BIN)/ruff format --check .
