@@ -3,8 +3,6 @@
 A program and no test: it needs a C compiler with its sanitizers, which is not the wheel's.
 """
 
-
-
 from __future__ import annotations
 
 import os

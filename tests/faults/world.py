@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -158,12 +158,13 @@ class World:
         self.await_settled(count)
         return scorer
 
-    def await_settled(self, count: int | None = None) -> None:
-        """Wait until the group has committed so many records, or all that there are."""
+    def await_settled(self, count: int | None = None, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Wait until the group has committed so many records, or all that there are; do something meanwhile."""
         progress = Progress(self.bootstrap, self.topics)
         goal = progress.ends() if count is None else count
         deadline = time.monotonic() + self.patience
         while progress() < goal:
+            meanwhile()
             assert any(scorer.process.poll() is None for scorer in self.scorers), self.scorers[-1].tail()
             assert time.monotonic() < deadline, f"{progress()} of {goal} settled: {self.scorers[-1].tail()}"
             time.sleep(0.05)
