@@ -49,7 +49,7 @@ profile: $(READY)  ## where a batch's time goes, stage by stage; ARGS="--mode at
 clean:  ## remove .venv and everything that was made
 	rm -rf .venv .bench .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(READY): requirements.txt pyproject.toml $(wildcard scorer/compiled/*.c) scorer/compiled/build.py
+$(READY): requirements.txt pyproject.toml $(wildcard scorer/compiled/*.[ch]) scorer/compiled/build.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "scorer needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
