@@ -116,6 +116,12 @@ class GateError(ScorerError):
     exit_code = 51
 
 
+class OutputError(ScorerError):
+    """What a command writes, to a file or to standard output, cannot be written: the disk is full."""
+
+    exit_code = 52
+
+
 class Reason(StrEnum):
     """Why an event was rejected. Closed: a metric label may take no other value."""
 

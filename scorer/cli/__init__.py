@@ -6,12 +6,14 @@ Heavy libraries (TensorFlow, confluent-kafka, scikit-learn, pydantic) are import
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 
 import typer
 
 from scorer.cli import check, demo, diff, dlq, kafka, pack, play, record, replay, run, show, thresholds
-from scorer.errors import ScorerError
+from scorer.errors import OutputError, ScorerError
 
 app = typer.Typer(
     name="scorer",
@@ -34,10 +36,32 @@ app.add_typer(thresholds.app, name="thresholds")
 app.command("kafka")(kafka.kafka)
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a write is answered with when the place it goes to takes no more."""
+
+
 def main() -> None:
-    """Run the command line; a `ScorerError` becomes one line on standard error and its exit code."""
+    """Run the command line; a `ScorerError` becomes one line on standard error and its exit code.
+
+    So does an output that takes no more, be it a file or standard output.
+    """
     try:
-        app()
+        _told_in_full()
     except ScorerError as error:
         print(f"scorer: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+
+
+def _told_in_full() -> None:
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        # What is still buffered would be tried again at the interpreter's end, and told with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        where = error.filename or "the output"
+        raise OutputError(f"{where} cannot be written: {error.strerror}; make room, or write somewhere else") from error

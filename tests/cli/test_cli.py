@@ -138,6 +138,24 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "Usage" in found.stdout
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that takes nothing")
+def test_an_output_that_takes_no_more_is_told_in_one_line(cards: Bundle) -> None:
+    for arguments in (["--help"], ["check", str(cards.path)]):
+        with Path("/dev/full").open("w") as full:
+            found = subprocess.run(
+                [sys.executable, "-m", "scorer", *arguments],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=180,
+                check=False,
+            )
+        assert found.returncode == errors.OutputError.exit_code
+        assert complaint(found) == (
+            "scorer: the output cannot be written: No space left on device; make room, or write somewhere else"
+        )
+
+
 def test_an_unknown_command_is_a_usage_error() -> None:
     """As every other tool has it."""
     assert scorer("rum").returncode == 2
