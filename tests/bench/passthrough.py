@@ -8,6 +8,7 @@ usage: python -m tests.bench.passthrough BOOTSTRAP INPUT OUTPUT exactly-once|at-
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ def pass_on(consumer: Consumer, producer: Producer, target: str, messages: Seque
 def main(bootstrap: str, source: str, target: str, mode: str, kind: str = "limit") -> None:
     """Pass records on until SIGTERM."""
     exact, echo = mode == "exactly-once", kind == "echo"
-    identity = Identity(target, "0")
+    identity = Identity(target, str(os.getpid()))
     properties: Properties = {"bootstrap.servers": bootstrap, **({"linger.ms": 0} if echo else {})}
     consumer = Consumer({**consumer_properties(properties, identity), "auto.offset.reset": "earliest"})
     producer = Producer(producer_properties(properties, identity, transactional=exact))

@@ -96,6 +96,7 @@ def java(run: Run) -> list[str]:
 
 PROGRAMS = (
     Program("pass-through", "pass-through (the limit)", passthrough, peer=False, decides=False),
+    Program("pass-through-x2", "pass-through, 2 processes", passthrough, processes=2, peer=False, decides=False),
     Program("scorer", "scorer run", scorer, peer=False),
     Program("scorer-x2", "scorer run, 2 processes", scorer, processes=2, peer=False),
     Program("cloudevents", "scorer run, CloudEvents headers", partial(scorer, cloudevents=True), peer=False),
