@@ -73,4 +73,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     terminalreporter.section("fault runs")
     for line in cells:
-        terminalreporter.write_line("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+        fault, *figures = (f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True))
+        terminalreporter.write_line("  ".join([fault.strip().ljust(widths[0]), *figures]))

@@ -127,7 +127,8 @@ def test_raising_callbacks(
             story.start()
         story.await_settled()
         found = story.audit(trained)
-    report(f"11 12 raising {', '.join(f'{name}: {end}' for name, end in ends.items())}", found, None)
+    by_end = {end: ", ".join(name for name in ends if ends[name] == end) for end in ends.values()}
+    report(f"11 12 raising {'; '.join(f'{names}: {end}' for end, names in by_end.items())}", found, None)
     kept(found)
     assert ends["listeners"] == "went on"
 
