@@ -15,12 +15,12 @@ from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from threading import Event, Thread, Timer
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scorer.cli import assembly
+from scorer.cli.stopping import beside
 
 if TYPE_CHECKING:
     from scorer.config import Settings
@@ -98,14 +98,14 @@ def _telemetry(settings: Settings, stack: ExitStack) -> tuple[JsonLog, Telemetry
 
 
 def _stop_on_signals(stopping: Event, telemetry: Telemetry, log: JsonLog) -> None:
-    """Let SIGTERM and Ctrl-C set a flag, and nothing more: an exception in a handler would cost fetched records."""
+    """Let SIGTERM and Ctrl-C set a flag: an exception in a handler would cost fetched records."""
     from scorer.telemetry.facts import ServiceStopping
 
     def give_up() -> None:
         log.write("warning", "gave_up_waiting", {"seconds": GRACE, "left_open": "the broker aborts it by its time-out"})
         os._exit(0)
 
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def stop(number: int) -> None:
         if not stopping.is_set():
             stopping.set()
             timer = Timer(GRACE, give_up)
@@ -113,8 +113,9 @@ def _stop_on_signals(stopping: Event, telemetry: Telemetry, log: JsonLog) -> Non
             timer.start()
             telemetry.tell(ServiceStopping(signal.Signals(number).name))
 
+    hand_on = beside(stop)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+        signal.signal(number, lambda number, _: hand_on(number))
 
 
 def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: ExitStack) -> int:
