@@ -71,7 +71,8 @@ def read(path: Path) -> Labels:
     try:
         labels.add(_rows(path), str(path))
     except (OSError, ValueError) as error:
-        raise SelectionError(f"--labels {path}: cannot be read: {error}") from error
+        said = getattr(error, "strerror", None) or error
+        raise SelectionError(f"--labels {path}: cannot be read: {said}") from error
     if not len(labels):
         raise SelectionError(f"--labels {path}: holds no label")
     return labels

@@ -47,7 +47,7 @@ def read(path: Path, *, topic: str | None, labels: Labels | None, amount: str | 
             topics |= dict.fromkeys(str(row["topic"]) for row in batch if "topic" in row)
             parts.append(_columns(batch, labels, amount, by))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        said = f"a row has no {error}" if isinstance(error, KeyError) else str(error)
+        said = f"a row has no {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
         raise SelectionError(f"--scores {path}: cannot be read: {said}") from error
     if not parts:
         raise SelectionError(f"--scores {path}: holds no scores{f' of topic {topic}' if topic else ''}")

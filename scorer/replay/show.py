@@ -19,6 +19,8 @@ MOST_PARTITIONS = 8
 """Partitions named one by one; of more, only their number is of use on a screen."""
 
 MOST_SEGMENTS = 12
+NULL = "null"
+"""How a segment is called whose events do not have the field."""
 MOST_FLIPS = 10
 MANY = 100_000
 """A figure from which on fractions are not shown: six digits would leave some of its own out."""
@@ -53,7 +55,8 @@ def _short(number: float) -> str:
 
 
 def _segments(field: str, segments: Sequence[Segment]) -> Table:
-    table = Table(box=box.SIMPLE, title=_printable(field), title_justify="left")
+    absent = ": no event has it; is its name right?" if [segment.value for segment in segments] == [NULL] else ""
+    table = Table(box=box.SIMPLE, title=_printable(field) + absent, title_justify="left")
     for name in ("", "events", "alerts", "alerts before", "flips"):
         table.add_column(name, justify="right" if name else "left")
     for segment in segments[:MOST_SEGMENTS]:

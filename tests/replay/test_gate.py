@@ -178,3 +178,8 @@ def test_a_file_of_no_labels_is_told(tmp_path: Path, text: str, said: str) -> No
     path.write_text(text)
     with pytest.raises(SelectionError, match=said):
         read(path)
+
+
+def test_a_missing_file_of_labels_is_told_in_words(tmp_path: Path) -> None:
+    with pytest.raises(SelectionError, match=r"no\.csv: cannot be read: No such file or directory$"):
+        read(tmp_path / "no.csv")

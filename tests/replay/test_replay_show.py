@@ -6,11 +6,12 @@ import io
 import itertools
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from scorer.records import Records
 from scorer.replay.compare import Cell, Comparison, Flip, Making, RecordedWith, Report
-from scorer.replay.figures import Figure
+from scorer.replay.figures import Figure, Segment
 from scorer.replay.gate import Study
 from scorer.replay.progress import Watcher
 from scorer.replay.show import show, show_study
@@ -108,3 +109,14 @@ def test_a_figure_is_shown_in_all_its_digits() -> None:
 
     assert "2,375,271 (47.51%)" in stream.getvalue()
     assert "0.637566\n" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("values", "told"), [(["null"], True), (["null", "web"], False), (["web"], False)])
+def test_a_field_that_no_event_has_is_told(values: list[str], told: bool) -> None:
+    """Else a slip in its name would look like a field that is always null."""
+    stream = io.StringIO()
+    segments = [Segment("chanel", value, 5, 1, 0, 1) for value in values]
+
+    show_study(Study({}, segments, []), Console(file=stream, markup=False, highlight=False))
+
+    assert ("chanel: no event has it; is its name right?" in stream.getvalue()) is told
