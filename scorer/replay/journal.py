@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from scorer.errors import SelectionError
 from scorer.replay.recorded import Making
+from scorer.replay.writing import vacant, writing
 
 
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,13 +75,12 @@ class Journal:
         self.file = file
         self._directory = unfinished(file)
         self._dtype = dtype
-        if file.is_dir():
-            raise SelectionError(f"{file}: is a directory; name a file")
+        vacant(file)
         saved = self._saved(resume=resume)
         self.plan = _same(plan, saved.plan, self._directory) if saved else plan
         self.next = saved.next if saved else {number: first for number, (first, _) in plan.slice.items()}
         self.counted = saved.counted if saved else Counted()
-        with _writing(file):
+        with writing(file):
             self._directory.mkdir(exist_ok=True)
             self._lines = _cut(self._directory / "decisions.jsonl", saved.bytes if saved else 0)
             self._rows = _cut(self._directory / "rows", saved.rows * dtype.itemsize if saved else 0)
@@ -102,7 +102,7 @@ class Journal:
 
     def add(self, lines: Iterable[bytes | None], rows: NDArray[Any], positions: Mapping[int, int]) -> None:
         """Append a batch's decisions and their rows; everything before `positions` is done then."""
-        with _writing(self.file):
+        with writing(self.file):
             self._lines.writelines(b"%b\n" % (line or b"") for line in lines)
             self._rows.write(rows.tobytes())
         self.next.update(positions)
@@ -110,7 +110,7 @@ class Journal:
     def checkpoint(self, counted: Counted) -> None:
         """Make sure of what was added so far."""
         self.counted = counted
-        with _writing(self.file):
+        with writing(self.file):
             for file in (self._lines, self._rows):
                 file.flush()
                 os.fsync(file.fileno())
@@ -138,7 +138,7 @@ class Journal:
 
     def finish(self, finished: Callable[[Path, Path], None]) -> None:
         """Give the decisions their name: `finished(decisions, file)` moves or converts them; the rest is removed."""
-        with _writing(self.file):
+        with writing(self.file):
             self._shut()
             finished(self._directory / "decisions.jsonl", self.file)
             shutil.rmtree(self._directory)
@@ -200,11 +200,3 @@ def _cut(path: Path, size: int) -> Any:
     file.truncate(size)
     file.seek(size)
     return file
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SelectionError(f"{path}: cannot be written: {error.strerror}; name another file") from error

@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from scorer.errors import SelectionError, TopicMissingError
 from scorer.records import Records
+from scorer.replay.writing import vacant, writing
 
 FORMAT = 1
 BATCH_BYTES = 32 * 1024 * 1024
@@ -75,24 +76,23 @@ def record(path: Path, topic: str, selected: Slice, batches: Iterable[Records]) 
 
     A path that ends in `.gz` is compressed. Partitions come one after the other from a topic: each is written to a file
     of its own first, beside the tape, and then all are merged by time. Raises SelectionError for a slice without
-    records, a header that no client can publish, and where nothing can be written.
+    records, a header that no client can publish, and where nothing can be written, or only a device is.
     """
-    if path.is_dir():
-        raise SelectionError(f"{path}: is a directory; name a file")
+    path = vacant(path)
     with ExitStack() as stack:
-        with _writing(path):
+        with writing(path):
             beside = TemporaryDirectory(prefix=f"{path.name}.", dir=path.parent, ignore_cleanup_errors=True)
         parts = _Parts(Path(stack.enter_context(beside)), stack)
         count = 0
         for records in batches:
-            with _writing(path):
+            with writing(path):
                 parts.add(records)
             count += len(records)
         if not count:
             raise SelectionError(f"{topic}: no committed record lies between --from and --to; choose a longer slice")
         ends = {number: (offsets.start, offsets.stop) for number, offsets in selected.items()}
         head = _Head(FORMAT, topic, len(selected), ends, count)
-        with _writing(path):
+        with writing(path):
             parts.merged(msgspec.json.encode(head), packed=path.name.endswith(".gz")).replace(path)
     return count
 
@@ -283,11 +283,3 @@ def _bytes(text: _Text) -> bytes | None:
     if isinstance(text, str):
         return text.encode()
     return None if text is None else text.b64
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SelectionError(f"{path}: cannot be written: {error.strerror}; name another file") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -110,6 +111,12 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path, name: str) -> Non
     """A directory, or a path that does not exist, raises SelectionError."""
     with pytest.raises(SelectionError, match="name a"):
         opened(tmp_path / name)
+
+
+def test_a_pipe_is_not_replaced_by_decisions(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out.jsonl")
+    with pytest.raises(SelectionError, match="a device or a pipe"):
+        opened(tmp_path / "out.jsonl")
 
 
 def test_parquet_has_the_same_decisions(tmp_path: Path) -> None:

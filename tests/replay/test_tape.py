@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -267,3 +268,23 @@ def test_a_tape_that_cannot_be_written_is_told(tmp_path: Path, name: str) -> Non
 
     with pytest.raises(SelectionError, match="name a"):
         record(tmp_path / name, "payments", {0: range(9)}, (unread() for _ in range(1)))
+
+
+def test_a_device_is_not_replaced_by_a_tape(tmp_path: Path) -> None:
+    """To put a file into its place, as root may, would take it from everybody."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/null")):
+        with pytest.raises(SelectionError, match="a device or a pipe"):
+            record(path, "payments", {0: range(9)}, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_link_still_leads_to_its_tape(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("before")
+    (tmp_path / "link").symlink_to("there")
+
+    simple(tmp_path / "link")
+
+    assert (tmp_path / "link").is_symlink()
+    assert Tape(tmp_path / "there").topic == "payments"
