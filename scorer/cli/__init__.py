@@ -57,7 +57,8 @@ def _told_in_full() -> None:
         try:
             app()
         finally:
-            sys.stdout.flush()
+            if sys.stdout is not None:  # as where whoever started us has closed it
+                sys.stdout.flush()
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise

@@ -187,9 +187,11 @@ def _study(found: Rerun, findings: Findings | None) -> Study:
 def _judge(wish: Wish, study: Study) -> None:
     from scorer.errors import GateError
     from scorer.replay.gate import junit
+    from scorer.replay.writing import writing
 
     if wish.junit:
-        wish.junit.write_bytes(junit(study.verdicts, f"scorer replay {wish.out}"))
+        with writing(wish.junit):
+            wish.junit.write_bytes(junit(study.verdicts, f"scorer replay {wish.out}"))
     if failed := [verdict for verdict in study.verdicts if verdict.failed]:
         raise GateError("; ".join(f"{verdict.said}, and --fail-if {verdict.condition!r}" for verdict in failed))
 

@@ -100,9 +100,11 @@ def rerun(
     with closing(Journal(wish.out, plan, sheet.dtype, resume=wish.resume)) as journal:
         recorded, before, not_compared = staging.compared_with(journal, setting, rival, watch)
         tally = Tally(made.topic, journal.plan.selected(), judge.making, made.bands.names, recorded)
-        with signals() as (stopping, caught), staging.publisher(wish, setting, journal.plan) as publish:
+        with signals() as (stopping, caught), staging.publisher(wish, setting, journal) as publish:
             pace = Pace(time.monotonic, stopping.wait, wish.rate)
             parts = Parts(past, made, journal, sheet, tally, drift)
+            if wish.out_topic and not wish.resume:
+                parts.checkpoint()  # before anything is published: whoever goes on must know where it began
             report = replay_slice(parts, watch, pace, before=before, publish=publish, stopping=stopping.is_set)
         if report is None:
             again = "; go on with the same command and --resume" if wish.resumable else ""
@@ -113,17 +115,18 @@ def rerun(
 
 
 def _check_labels(wish: Wish, journal: Journal) -> None:
+    import msgspec
     import numpy as np
 
     from scorer.errors import SelectionError
 
     rows = journal.rows()
     if wish.labels and len(rows) and not np.any(rows["label"] >= 0):
-        example = journal.line(int(rows["place"][0])).decode()
+        decision = msgspec.json.decode(journal.line(int(rows["place"][0])))
         del rows
         journal.discard()
         raise SelectionError(
-            f"--labels {wish.labels}: no event has one of its event_ids; an event's decision: {example}"
+            f"--labels {wish.labels}: no event has one of its event_ids; the first event has {decision['event_id']!r}"
         )
 
 
@@ -131,10 +134,12 @@ def write_report(findings: Findings, file: Path) -> None:
     """Write the page, and its JSON twin beside it."""
     import msgspec
 
+    from scorer.replay.writing import writing
     from scorer.report.page import page
 
-    file.write_text(page(findings), encoding="utf-8")
-    file.with_suffix(".json").write_bytes(msgspec.json.encode(findings))
+    with writing(file):
+        file.write_text(page(findings), encoding="utf-8")
+        file.with_suffix(".json").write_bytes(msgspec.json.encode(findings))
 
 
 def check_report(file: Path | None, others: Sequence[Path | None]) -> None:

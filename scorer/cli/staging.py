@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scorer.replay.journal import Journal, Plan
     from scorer.replay.labels import Labels
     from scorer.replay.positions import Position
+    from scorer.replay.published import Published
     from scorer.replay.recorded import Making, Recorded
     from scorer.replay.run import Before, Past, Watch
 
@@ -51,6 +52,8 @@ class Wish:
         """Return what mistakes cost, if anybody said it."""
         from scorer.evaluation import pricing
 
+        if self.costs and not self.labels:
+            raise SelectionError(f"--costs {self.costs}: only labels tell what was a mistake; add --labels")
         return pricing.read(self.costs, bands) if self.costs else None
 
     @property
@@ -108,7 +111,22 @@ def plan(wish: Wish, setting: Setting, other: Setting | None, past: Past, making
             *([f"costs {wish.costs}"] if wish.costs else []),
             *(["drift"] if wish.watches else []),
         ],
+        out_topic=wish.out_topic or "",
+        out_from=_ends(wish, setting),
     )
+
+
+def _ends(wish: Wish, setting: Setting) -> dict[int, int]:
+    """Return where the topic ends to which decisions are to be published, if it is there already."""
+    from scorer.broker.kafka.bounded import SliceReader
+
+    if not wish.out_topic or not setting.kafka:
+        return {}
+    try:
+        with closing(SliceReader(setting.kafka, clock=time.monotonic)) as past:
+            return {number: offsets.stop for number, offsets in past.extent(wish.out_topic).items()}
+    except TopicMissingError:
+        return {}
 
 
 def compared_with(
@@ -140,19 +158,37 @@ def compared_with(
 
 
 @contextmanager
-def publisher(wish: Wish, setting: Setting, plan: Plan) -> Iterator[Callable[[Outgoing], object]]:
-    """Give what publishes a batch's decisions; nothing is published unless a topic was named for it."""
+def publisher(wish: Wish, setting: Setting, journal: Journal) -> Iterator[Callable[[Outgoing], object]]:
+    """Give what publishes a batch's decisions, none a second time; nothing is, unless a topic was named for it."""
     if wish.out_topic is None:
         yield lambda _: None
         return
-    if wish.resume:
-        raise SelectionError(f"--out-topic {wish.out_topic}: what it holds already is not known; begin with a new one")
     if wish.out_topic in setting.live:
         raise SelectionError(f"--out-topic {wish.out_topic}: the service reads or writes it; name a topic of its own")
     from scorer.broker.kafka.publisher import publishing
 
-    with publishing(setting.kafka, wish.out_topic, partitions=len(plan.slice), existing=wish.existing) as publish:
-        yield publish
+    done = _published(setting, journal) if wish.resume else None
+    existing = wish.existing or wish.resume
+    with publishing(setting.kafka, wish.out_topic, partitions=len(journal.plan.slice), existing=existing) as publish:
+        yield (lambda outgoing: publish(done.left(outgoing))) if done else publish
+
+
+def _published(setting: Setting, journal: Journal) -> Published:
+    """Read what an interrupted replay has published behind its last checkpoint."""
+    from scorer.broker.kafka.bounded import SliceReader
+    from scorer.replay.published import Published
+    from scorer.replay.run import BATCH
+
+    plan = journal.plan
+    found = Published(plan.topic, journal.next)
+    with closing(SliceReader(setting.kafka, clock=time.monotonic)) as past:
+        extent = past.extent(plan.out_topic)
+        since = {
+            number: range(plan.out_from.get(number, offsets.start), offsets.stop) for number, offsets in extent.items()
+        }
+        for records in past.read(plan.out_topic, since, BATCH):
+            found.add(records.values)
+    return found
 
 
 def labels(wish: Wish, setting: Setting) -> Labels | None:

@@ -31,9 +31,10 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """What one side's decisions come to: all alerts, and the labelled events by alert and label."""
+    """What one side's decisions come to: all alerts, and the labelled events, all and by alert and label."""
 
     alerts: int = 0
+    labelled: int = 0
     true_positives: int = 0
     false_positives: int = 0
     missed: int = 0
@@ -122,6 +123,8 @@ def figures(report: Report, rows: NDArray[Any], recorded: Recorded | None) -> di
         if recorded:
             before += _before(chunk, recorded, otherwise)
     days = _days(rows)
+    if "label" in (rows.dtype.names or ()):
+        found["labelled"] = Figure(after.labelled, report.decided)
     found |= _of_side(after, report.decided, days, "")
     if recorded:
         found |= _of_side(before, report.decided, days, "_before")
@@ -178,7 +181,7 @@ def _effect(rows: NDArray[Any], alert: NDArray[np.bool_]) -> Effect:
     if "label" not in (rows.dtype.names or ()):
         return Effect(alerts)
     fraud, legitimate = rows["label"] == 1, rows["label"] == 0
-    counts = (alert & fraud, alert & legitimate, ~alert & fraud)
+    counts = (fraud | legitimate, alert & fraud, alert & legitimate, ~alert & fraud)
     return Effect(alerts, *(int(np.count_nonzero(each)) for each in counts))
 
 

@@ -18,7 +18,7 @@ ASSESSED = ("cost", "cost_before", "cost_rise", "reviews_per_day", "reviews_per_
 METRICS = (
     *("events", "rejected", "flips", "different_scores", "max_change", "missing", "extra", "recorded_twice"),
     *(f"{name}{side}" for name in ("alerts", "alerts_per_day", "precision", "recall") for side in ("", "_before")),
-    *("precision_drop", "recall_drop"),
+    *("labelled", "precision_drop", "recall_drop"),
     *ASSESSED,
 )
 """What a condition may be set on."""
@@ -30,7 +30,7 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_CONDITION = re.compile(r"\s*([a-z_]+)\s*(<=|>=|==|!=|<|>)\s*([0-9]+(?:\.[0-9]*)?(?:e-?[0-9]+)?)\s*(%?)\s*", re.ASCII)
+_CONDITION = re.compile(r"\s*([a-z_]+)\s*(<=|>=|==|!=|<|>)\s*(-?[0-9]+(?:\.[0-9]*)?(?:e-?[0-9]+)?)\s*(%?)\s*", re.ASCII)
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -104,7 +104,7 @@ def _judged(figure: Figure | None, condition: Condition) -> Verdict:
 
 
 def _missing(metric: str) -> str:
-    if metric.startswith(("precision", "recall")):
+    if metric.startswith(("labelled", "precision", "recall")):
         return "there are no labels, or none of the kind it needs"
     if metric.startswith("cost"):
         return "it needs --costs and labels, and decisions to compare with for what was before"

@@ -30,7 +30,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a replay does, as far as its results depend on it: a replay that goes on must have the same plan.
 
     `start` and `stop` are the options' words; `slice` what they meant when the replay began, per partition [from, to).
-    `against` is what decided before: a topic of decisions, or a bundle's digest with its bands.
+    `against` is what decided before: a topic of decisions, or a bundle's digest with its bands. `out_topic` gets the
+    decisions, behind the offsets `out_from` that its partitions ended at when the replay began.
     """
 
     topic: str
@@ -41,6 +42,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     making: Making
     against: str
     fields: list[str]
+    out_topic: str = ""
+    out_from: dict[int, int] = {}
 
     def selected(self) -> dict[int, range]:
         """Return the slice as ranges of offsets."""
@@ -72,10 +75,9 @@ class Journal:
 
         Raises SelectionError for an unfinished replay that nobody wants to resume, or one of another plan.
         """
-        self.file = file
+        self.file = vacant(file)
         self._directory = unfinished(file)
         self._dtype = dtype
-        vacant(file)
         saved = self._saved(resume=resume)
         self.plan = _same(plan, saved.plan, self._directory) if saved else plan
         self.next = saved.next if saved else {number: first for number, (first, _) in plan.slice.items()}
@@ -176,17 +178,19 @@ class Journal:
 
 
 def unfinished(file: Path) -> Path:
-    """Return the directory of what will be `file`."""
+    """Return the directory of what will be `file`, or what that links to."""
+    file = file.resolve()
     return file.with_name(f"{file.name}.unfinished")
 
 
 def _same(plan: Plan, saved: Plan, directory: Path) -> Plan:
     """Return the saved plan, whose slice counts, if all else is as it was."""
-    wanted = msgspec.structs.replace(plan, slice=saved.slice)
+    wanted = msgspec.structs.replace(plan, slice=saved.slice, out_from=saved.out_from)
     for name in plan.__struct_fields__:
         now, then = getattr(wanted, name), getattr(saved, name)
         if now != then:
-            raise SelectionError(f"{directory}: began with {name} {then}, not {now}; resume it with the same options")
+            was, is_ = (then.told(), now.told()) if isinstance(then, Making) else (f"{name} {then}", now)
+            raise SelectionError(f"{directory}: began with {was}, not {is_}; resume it with the same options")
     return saved
 
 

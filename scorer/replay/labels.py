@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -15,6 +17,8 @@ from scorer.errors import SelectionError
 from scorer.replay.sinks import parquet
 
 _ENCODE = msgspec.json.Encoder().encode
+Moment: TypeAlias = int | float | datetime
+_COLUMNS = ("event_id", "label", "time")
 _WORDS = {"1": 1, "1.0": 1, "true": 1, "fraud": 1, "0": 0, "0.0": 0, "false": 0, "legitimate": 0}
 
 
@@ -22,7 +26,7 @@ class Labels:
     """What is known of events; about 150 bytes of memory a label."""
 
     def __init__(self) -> None:
-        self._labels: dict[bytes, tuple[int, Any]] = {}
+        self._labels: dict[bytes, tuple[int, Moment | None]] = {}
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -39,12 +43,12 @@ class Labels:
         """
         for number, row in enumerate(rows, 1):
             try:
-                text, label = _ENCODE(row["event_id"]), label_of(row["label"])
-            except (KeyError, TypeError, ValueError) as error:
+                text, label, time = _ENCODE(row["event_id"]), label_of(row["label"]), moment_of(row.get("time"))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
                 raise SelectionError(
-                    f"{where}, label {number}: needs event_id, and label as 0, 1, true or false; it is {dict(row)}"
+                    f"{where}, label {number}: needs event_id, label as 0, 1, true or false, and perhaps time, as RFC "
+                    f"3339 or a number; it has {_found(row)}"
                 ) from error
-            time = row.get("time") or None
             held = self._labels.get(text)
             if held is None or time is None or held[1] is None or _not_before(time, held[1], where):
                 self._labels[text] = label, time
@@ -60,6 +64,24 @@ def label_of(value: Any) -> int:
     if label is None:
         raise ValueError(f"label {value!r} is none of 0, 1, true, false, fraud, legitimate")
     return label
+
+
+def moment_of(value: Any) -> Moment | None:
+    """Return a number, or a time (UTC where it names no zone); None for nothing, ValueError for what is neither."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"time {value!r} is none")
+    return value
 
 
 def read(path: Path) -> Labels:
@@ -93,7 +115,7 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
         for batch in parquet().ParquetFile(path).iter_batches():
             yield from batch.to_pylist()
     elif path.suffix == ".csv":
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             for row in csv.DictReader(file):
                 yield row
                 if (row.get("event_id") or "").isdecimal():
@@ -103,8 +125,17 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
             yield from (msgspec.json.decode(line) for line in file if line.strip())
 
 
-def _not_before(time: Any, other: Any, where: str) -> bool:
-    try:
-        return bool(time >= other)
-    except TypeError as error:
-        raise SelectionError(f"{where}: times of labels are {time!r} and {other!r}; write all of one kind") from error
+def _found(row: Any) -> str:
+    """Return what a row has, shortly: it may be anything."""
+    if not isinstance(row, Mapping):
+        return f"{row!r:.60}"
+    shown = {name: row[name] for name in _COLUMNS if name in row}
+    return ", ".join(f"{name} {value!r:.60}" for name, value in shown.items()) or f"{', '.join(map(str, row)):.120}"
+
+
+def _not_before(time: Moment, other: Moment, where: str) -> bool:
+    if isinstance(time, datetime) and isinstance(other, datetime):
+        return time >= other
+    if isinstance(time, datetime) or isinstance(other, datetime):
+        raise SelectionError(f"{where}: a label's time is {time}, another's {other}; write all of one kind")
+    return time >= other

@@ -35,6 +35,11 @@ class Making(msgspec.Struct, frozen=True):
     bundle_sha256: str
     thresholds_version: str
 
+    def told(self) -> str:
+        """Return it for a person, digests shortened."""
+        bundle, thresholds = self.bundle_sha256[:12], self.thresholds_version
+        return f"{self.model} {self.model_version}, bundle {bundle}, thresholds {thresholds}"
+
 
 class _Decision(msgspec.Struct, frozen=True, gc=False):
     """Of a decision record, what a replay compares."""

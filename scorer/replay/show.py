@@ -13,7 +13,6 @@ from rich.text import Text
 from scorer.replay.compare import Cell, Comparison, Report
 from scorer.replay.figures import Segment
 from scorer.replay.gate import Study
-from scorer.replay.recorded import Making
 
 MOST_PARTITIONS = 8
 """Partitions named one by one; of more, only their number is of use on a screen."""
@@ -71,7 +70,7 @@ def _replayed(report: Report) -> Iterator[tuple[str, str]]:
     pieces = [f"{report.topic}-{number}: {first} to {stop}" for number, (first, stop) in report.slice.items()]
     few = len(pieces) <= MOST_PARTITIONS
     yield "offsets", f"{', '.join(pieces)} (the last not included)" if few else f"of {len(pieces)} partitions"
-    yield "replayed with", _made(report.replayed_with)
+    yield "replayed with", _printable(report.replayed_with.told())
     yield "events", f"{report.events:,}"
     yield "decided", _counts(report.decided, report.decisions)
     yield "rejected", _counts(sum(report.rejected.values()), report.rejected)
@@ -82,7 +81,7 @@ def _compared(comparison: Comparison) -> Iterator[tuple[str, str]]:
     for recorded in comparison.recorded_with:
         bundle = "the same bundle" if recorded.same_bundle else "another bundle"
         thresholds = "the same thresholds" if recorded.same_thresholds else "other thresholds"
-        yield "recorded with", f"{_made(recorded.making)}: {recorded.decisions:,} ({bundle}, {thresholds})"
+        yield "recorded with", f"{_printable(recorded.making.told())}: {recorded.decisions:,} ({bundle}, {thresholds})"
     yield "decided both times", f"{comparison.matched:,}"
     yield "not recorded", f"{comparison.not_recorded:,}"
     yield "recorded only", f"{comparison.recorded_only:,}"
@@ -131,12 +130,6 @@ def _events(cell: Cell) -> Text:
 def _counts(total: int, parts: Mapping[str, int]) -> str:
     listed = ", ".join(f"{name} {count:,}" for name, count in parts.items())
     return f"{total:,}: {listed}" if listed else f"{total:,}"
-
-
-def _made(making: Making) -> str:
-    name, version = _printable(making.model), _printable(making.model_version)
-    thresholds = _printable(making.thresholds_version)
-    return f"{name} {version}, bundle {_printable(making.bundle_sha256[:12])}, thresholds {thresholds}"
 
 
 def _printable(text: str) -> str:

@@ -156,6 +156,18 @@ def test_an_output_that_takes_no_more_is_told_in_one_line(cards: Bundle) -> None
         )
 
 
+def test_a_closed_output_is_no_error(cards: Bundle) -> None:
+    """Whoever starts the command may have closed it: `>&-`."""
+    found = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", sys.executable, "-m", "scorer", "check", str(cards.path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert (found.returncode, complaint(found)) == (0, "")
+
+
 def test_an_unknown_command_is_a_usage_error() -> None:
     """As every other tool has it."""
     assert scorer("rum").returncode == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import fromstring
 
 import msgspec
@@ -16,7 +17,7 @@ from scorer.errors import SelectionError
 from scorer.replay.compare import Report, Tally
 from scorer.replay.figures import Figure, figures, segments
 from scorer.replay.gate import METRICS, judge, junit, parse
-from scorer.replay.labels import of_values, read
+from scorer.replay.labels import Labels, of_values, read
 from scorer.replay.recorded import Making, Recorded
 from scorer.replay.rows import Sheet
 
@@ -70,6 +71,7 @@ def test_figures_are_those_of_a_slow_count(events: list[Event]) -> None:
     both = [(before, BANDS[band]) for _, band, before, _, _ in events if before]
     assert found["events"].value == len(events)
     assert found["alerts"].value == sum(alerts)
+    assert found["labelled"] == Figure(sum(label >= 0 for *_, label, _ in events), len(events))
     if len(events) > 1:
         assert found["alerts_per_day"].value == pytest.approx(sum(alerts) / days)
     else:
@@ -101,6 +103,7 @@ def test_segments_add_up(events: list[Event]) -> None:
         ("flips > 0.5%", 1.0, True),
         ("flips>1%", 1.0, False),
         ("flips >= 10", 10.0, True),
+        ("flips > -1", 10.0, True),
         ("recall < 0.8", 0.75, True),
         ("recall < 75%", 75.0, False),
         ("alerts_per_day > 5e2", 500.0, False),
@@ -169,8 +172,58 @@ def test_the_latest_label_counts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("9", "10"),
+        ("2026-01-01T01:00:00+02:00", "2026-01-01T00:00:00Z"),
+        ("2026-01-01", "2026-01-01 00:00:01"),
+        ("2026-01-01T00:00:00.5Z", "2026-01-01T00:00:00.25-01:00"),
+    ],
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_times_of_labels_are_compared_as_times(tmp_path: Path, earlier: str, later: str, swapped: bool) -> None:
+    """A CSV has only texts: the order of their letters is none of time, and that of the lines is not asked."""
+    rows = [f"a,0,{earlier}\n", f"a,1,{later}\n"]
+    path = tmp_path / "l.csv"
+    path.write_text("event_id,label,time\n" + "".join(rows[::-1] if swapped else rows))
+
+    assert read(path)([b'"a"']).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"event_id": "a", "label": 1, "time": "yesterday"}, "it has event_id 'a', label 1, time 'yesterday'"),
+        ({"event_id": "a", "label": 1, "time": float("nan")}, "time nan"),
+        ({"event_id": "a", "label": 1, "time": True}, "time True"),
+        ({"event_id": "a", "label": 7}, "it has event_id 'a', label 7$"),
+        ({"decision_id": "x" * 500, "score": 0.5}, "it has decision_id, score$"),
+        (["a", 1], r"it has \['a', 1\]"),
+    ],
+)
+def test_a_row_that_is_no_label_is_told_shortly(row: Any, said: str) -> None:
+    with pytest.raises(SelectionError, match=said) as caught:
+        Labels().add([{"event_id": "a", "label": 0}, row], "l.jsonl")
+    assert "l.jsonl, label 2: needs event_id, label" in str(caught.value)
+
+
+def test_labels_whose_times_cannot_be_compared_are_told() -> None:
+    rows = [{"event_id": "a", "label": 0, "time": 5}, {"event_id": "a", "label": 0, "time": "2026-01-01"}]
+    with pytest.raises(SelectionError, match="write all of one kind"):
+        Labels().add(rows, "l.jsonl")
+
+
+def test_what_a_spreadsheet_saves_as_csv_is_read(tmp_path: Path) -> None:
+    """It begins with a byte order mark, and ends its lines as Windows does."""
+    path = tmp_path / "l.csv"
+    path.write_bytes("\ufeffevent_id,label\r\na,1\r\n".encode())
+
+    assert read(path)([b'"a"']).tolist() == [1]
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
-    [("", "holds no label"), ('{"event_id": 1}', "needs event_id, and label"), ("{", "cannot be read")],
+    [("", "holds no label"), ('{"event_id": 1}', "needs event_id, label as"), ("{", "cannot be read")],
 )
 def test_a_file_of_no_labels_is_told(tmp_path: Path, text: str, said: str) -> None:
     """What is wrong is said with the row."""

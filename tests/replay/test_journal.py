@@ -92,6 +92,27 @@ def test_another_replay_does_not_go_on_with_this_one(tmp_path: Path, change: dic
         assert again.plan.slice == PLAN.slice
 
 
+def test_other_bands_do_not_go_on_with_a_replay_either(tmp_path: Path) -> None:
+    """Which were the first ones is said as everywhere, not as Python would."""
+    file = tmp_path / "out.jsonl"
+    with closing(opened(file)) as journal:
+        add(journal, {0: 12}, b"a")
+        journal.checkpoint(Counted(1))
+    other = msgspec.structs.replace(PLAN.making, thresholds_version="t9")
+    with pytest.raises(SelectionError, match=r"began with \w+ \w+, bundle \w+, thresholds \w+, not .*, thresholds t9;"):
+        opened(file, msgspec.structs.replace(PLAN, making=other), resume=True)
+
+
+def test_a_link_still_leads_to_its_decisions(tmp_path: Path) -> None:
+    (tmp_path / "there.jsonl").write_text("before")
+    (tmp_path / "link.jsonl").symlink_to("there.jsonl")
+    with closing(opened(tmp_path / "link.jsonl")) as journal:
+        add(journal, {0: 12}, b"a")
+        journal.finish(finisher(tmp_path / "link.jsonl"))
+    assert (tmp_path / "link.jsonl").is_symlink()
+    assert (tmp_path / "there.jsonl").read_bytes() == b"a\n"
+
+
 def test_a_journal_that_was_tampered_with_is_refused(tmp_path: Path) -> None:
     """A file shorter than its checkpoint says, or a checkpoint that cannot be read, ends in a word."""
     file = tmp_path / "out.jsonl"

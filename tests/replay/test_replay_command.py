@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -130,6 +131,30 @@ def test_decisions_go_to_a_new_topic_only(world: World, scorer_yaml: Path, tmp_p
         )
 
 
+def test_a_replay_into_a_topic_goes_on_without_gap_or_repeat(world: World, scorer_yaml: Path, tmp_path: Path) -> None:
+    """Killed once it has published anything, before its first timed checkpoint; and what was there before is left."""
+    topic = f"replayed-{uuid.uuid4().hex[:8]}"
+    arguments = ["--topic", world.topic, "--config", str(scorer_yaml), "--json", "--out"]
+    command(*arguments, str(tmp_path / "before.jsonl"), "--out-topic", topic)
+    file = str(tmp_path / "out.jsonl")
+    arguments += [file, "--out-topic", topic, "--allow-existing-topic"]
+    process = started([*arguments, "--rate", "60"])
+    with closing(SliceReader({"bootstrap.servers": world.bootstrap}, clock=time.monotonic)) as past:
+        while sum(offsets.stop for offsets in past.extent(topic).values()) <= DECIDED:
+            assert process.poll() is None, process.stderr and process.stderr.read()
+        process.kill()
+        process.communicate(timeout=60)
+        there = sum(offsets.stop for offsets in past.extent(topic).values())
+        assert DECIDED < there < 2 * DECIDED
+
+        assert "began with out_topic" in refused(*arguments[:-2], "another", "--resume")
+        command(*arguments, "--resume")
+
+        values = [value for records in past.read(topic, past.extent(topic), 4096) for value in records.values]
+    found = Counter(json.loads(value or b"")["decision_id"] for value in values)
+    assert list(found.values()) == [2] * DECIDED
+
+
 def test_a_recorded_file_gives_the_same_bits(world: World, scorer_yaml: Path, tmp_path: Path) -> None:
     """What `scorer record` wrote is replayed like the topic itself, and compared with its recorded decisions."""
     tape, file = tmp_path / "tape.jsonl", tmp_path / "out.jsonl"
@@ -190,6 +215,7 @@ def test_labels_of_other_events_are_told(world: World, scorer_yaml: Path, tmp_pa
     labels.write_text("event_id,label\nsomebody,1\n")
     arguments = ["--topic", world.topic, "--config", str(scorer_yaml), "--out", str(tmp_path / "out.jsonl")]
     assert "no event has one of its event_ids" in refused(*arguments, "--labels", str(labels))
+    assert "add --labels" in refused(*arguments, "--costs", "false_positive=40,missed=100")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ def publishing(
                 sink.publish(replace(outgoing, decisions_topic=topic, dead_letters=()))
                 sink.flush(FLUSH_TIMEOUT)
             except Fault as fault:
-                raise BrokerError(f"topic {topic}: decisions cannot be published: {fault}; delete it first") from fault
+                raise BrokerError(
+                    f"topic {topic}: decisions cannot be published: {fault}; go on with --resume"
+                ) from fault
 
         yield publish
