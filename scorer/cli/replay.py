@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,6 +92,7 @@ def replay(
     from scorer.cli.lanes import compared, joined
     from scorer.cli.rerun import check_report
     from scorer.replay import gate
+    from scorer.replay.files import is_recorded
     from scorer.replay.positions import parse
     from scorer.replay.rows import check_paths
     from scorer.replay.sinks import finisher
@@ -107,6 +109,8 @@ def replay(
     staging.check_files(events, file, junit)
     finished = finisher(file)
     setting = joined(name, configuration, given, bundle=bundle, decisions=decisions, bands=bands, local=bool(events))
+    if events and not decisions and not is_recorded(events):
+        setting = replace(setting, decisions="")  # its lines are no offsets of the topic, by which to join
     other = compared(setting, against, against_bands)
     wish = staging.Wish(
         start, stop, between, events, file, out_topic, allow_existing_topic, dry_run, rate, resume,

@@ -98,7 +98,7 @@ def rerun(
     rival, drift = lanes.judge(other) if other else None, judge.drift() if wish.watches else None
     watch, made = Watcher(sys.stderr, time.monotonic), judge.lane
     with closing(Journal(wish.out, plan, sheet.dtype, resume=wish.resume)) as journal:
-        recorded, before, not_compared = staging.compared_with(journal, setting, rival, watch)
+        recorded, before, not_compared = staging.compared_with(wish, setting, journal, rival, watch)
         tally = Tally(made.topic, journal.plan.selected(), judge.making, made.bands.names, recorded)
         with signals() as (stopping, caught), staging.publisher(wish, setting, journal) as publish:
             pace = Pace(time.monotonic, stopping.wait, wish.rate)

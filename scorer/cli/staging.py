@@ -130,7 +130,7 @@ def _ends(wish: Wish, setting: Setting) -> dict[int, int]:
 
 
 def compared_with(
-    journal: Journal, setting: Setting, rival: Judge | None, watch: Watch
+    wish: Wish, setting: Setting, journal: Journal, rival: Judge | None, watch: Watch
 ) -> tuple[Recorded | None, Before | None, str]:
     """Return what was decided before, who decides it on the way, or why there is nothing to compare with."""
     from scorer.broker.kafka.bounded import SliceReader
@@ -146,7 +146,7 @@ def compared_with(
         )
         return recorded, Before(rival.lane, recorded), ""
     if not setting.decisions or not setting.kafka:
-        return None, None, "no --decisions topic was named" if setting.kafka else "there is no Kafka to ask"
+        return None, None, _unnamed(wish, setting)
     try:
         with closing(SliceReader(setting.kafka, clock=time.monotonic)) as past:
             recorded = Recorded(setting.topic, selected, setting.decisions, journal.directory)
@@ -155,6 +155,19 @@ def compared_with(
         if setting.must_exist:
             raise
         return None, None, f"the configuration's decisions topic {setting.decisions} does not exist yet"
+
+
+def _unnamed(wish: Wish, setting: Setting) -> str:
+    """Return why there are no recorded decisions to compare with."""
+    from scorer.replay.files import is_recorded
+
+    if not setting.kafka:
+        return "there is no Kafka to ask"
+    if wish.events and not is_recorded(wish.events):
+        return (
+            f"{wish.events} was not made by `scorer record`, and has no offsets; --decisions takes its lines for them"
+        )
+    return "no --decisions topic was named"
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Bands carried over to another model: edges that keep each band's share of events (quantile mapping).
 
 The edge e of model A becomes the edge of model B at or above which as many events score as did with A at or above e.
-Where B scores many events alike, the nearest share that it can give is taken.
+Where B scores many events alike, the nearest share that it can give is taken. Edges that keep their shares by
+themselves stay as they are.
 """
 
 from __future__ import annotations
@@ -44,10 +45,11 @@ def carry(old: NDArray[np.float32], new: Scored, bands: Mapping[str, float]) -> 
     shares = above(cuts.events) / count
     wanted = [float(np.count_nonzero(old >= np.float32(edge))) / count for edge in bands.values()]
     chosen = [int(np.argmin(np.abs(shares - share))) for share in wanted]
-    edges = cuts.edges(chosen)
+    left = [_share(new.score, edge) for edge in bands.values()]
+    edges = list(bands.values()) if left == wanted else cuts.edges(chosen)
     return [
-        Carried(name, edge, share, _share(new.score, edge), fresh, _share(new.score, fresh))
-        for (name, edge), share, fresh in zip(bands.items(), wanted, edges, strict=True)
+        Carried(name, edge, share, stays, fresh, _share(new.score, fresh))
+        for (name, edge), share, stays, fresh in zip(bands.items(), wanted, left, edges, strict=True)
     ]
 
 

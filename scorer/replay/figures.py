@@ -153,10 +153,13 @@ def of_findings(findings: Findings) -> dict[str, Figure]:
 
 def _changes(comparison: Comparison) -> dict[str, Figure]:
     matched = comparison.matched
-    return {
+    both = {
         "flips": Figure(comparison.changed, matched),
         "different_scores": Figure(comparison.different_scores, matched),
         "max_change": Figure(comparison.largest_difference),
+    }
+    return {
+        **(both if matched else {}),
         "missing": Figure(comparison.recorded_only, comparison.recorded),
         "extra": Figure(comparison.not_recorded, matched + comparison.not_recorded),
         "recorded_twice": Figure(comparison.recorded_twice, comparison.recorded),

@@ -25,6 +25,11 @@ TAPE = b'{"tape":'
 """How a recorded file begins."""
 
 
+def is_recorded(path: Path) -> bool:
+    """Return whether a file claims to be of `scorer record`, so that its events have the offsets that they had."""
+    return path.suffix == ".gz" or (path.is_file() and _is_tape(path))
+
+
 def opened(path: Path, topic: str | None) -> Tape | EventFile:
     """Return a file's events by what it holds; `topic` is what a file that was not recorded counts as.
 
@@ -32,7 +37,7 @@ def opened(path: Path, topic: str | None) -> Tape | EventFile:
     """
     if not path.is_file():
         raise SelectionError(f"--events {path}: no such file")
-    if path.suffix == ".gz" or _is_tape(path):
+    if is_recorded(path):
         tape = Tape(path)
         if topic not in (None, tape.topic):
             raise SelectionError(f"--events {path}: is of topic {tape.topic}, not {topic}")

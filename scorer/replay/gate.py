@@ -113,7 +113,7 @@ def _missing(metric: str) -> str:
         "psi": "the bundle was packed without examples, so it has no references",
         "alerts_per_day": "the events have no times",
     }
-    return words.get(metric, "there are no decisions to compare with")
+    return words.get(metric, "there are no decisions to compare with, or no event was decided both times")
 
 
 def _printable(text: str) -> str:

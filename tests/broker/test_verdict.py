@@ -170,19 +170,28 @@ def test_table(request_name: str, error: str, verdict: str, cluster: MockCluster
 
 
 @pytest.mark.parametrize(
-    ("error", "verdict"),
-    [("INVALID_RECORD", "abort"), ("TOPIC_AUTHORIZATION_FAILED", "stop"), ("INVALID_PRODUCER_EPOCH", "renew")],
+    ("request_name", "error", "verdict"),
+    [
+        ("Produce", "INVALID_RECORD", "abort"),
+        ("Produce", "TOPIC_AUTHORIZATION_FAILED", "stop"),
+        ("Produce", "INVALID_PRODUCER_EPOCH", "renew"),
+        ("AddPartitionsToTxn", "TOPIC_AUTHORIZATION_FAILED", "stop"),
+        ("AddPartitionsToTxn", "TRANSACTION_ABORTABLE", "abort"),
+    ],
 )
 def test_an_error_keeps_its_name_whenever_it_comes(
-    error: str, verdict: str, cluster: MockCluster, membership: Membership
+    request_name: str, error: str, verdict: str, cluster: MockCluster, membership: Membership
 ) -> None:
-    """A record refused while the offsets are on their way is a fault by its own name, not of the call it disturbs."""
-    sink = sink_at(cluster, f"early-{error}", linger=0)
-    cluster.answer(Api.Produce, getattr(KafkaError, error), after=0.2)
+    """A record refused while the offsets are on their way is a fault by its own name, not of the call it disturbs.
+
+    Where its partition was refused, the client itself drops the record: that is no reason either.
+    """
+    sink = sink_at(cluster, f"early-{request_name}-{error}", linger=0)
+    cluster.answer(Api[request_name], getattr(KafkaError, error), after=0.2)
     cluster.answer(Api.AddOffsetsToTxn, KafkaError.NO_ERROR, after=0.6)
     sink.begin()
     sink.publish(OUTGOING)
-    cluster.await_request(Api.Produce)
+    cluster.await_request(Api[request_name])
     with pytest.raises(Fault) as caught:
         sink.commit({Partition("input", 0): 1}, membership, TIMEOUT)
     assert caught.value.verdict == verdict

@@ -175,6 +175,16 @@ def test_carried_bands_keep_each_share_of_events(seed: int) -> None:
     assert found[0].edge < found[1].edge
 
 
+@given(st.integers(0, 30))
+def test_bands_that_keep_their_shares_stay_as_they_are(seed: int) -> None:
+    """Also with edges between two scores, where many others would do as well."""
+    scored = simulated(2_000, seed=seed)
+
+    found = carry(scored.score, scored, {"review": 0.3, "block": 0.555})
+
+    assert [(one.edge, one.kept) for one in found] == [(0.3, found[0].share), (0.555, found[1].share)]
+
+
 def test_where_no_event_was_decided_by_both_nothing_is_carried() -> None:
     nothing = simulated(10).where(np.zeros(10, np.bool_))
 

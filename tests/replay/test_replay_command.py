@@ -184,6 +184,17 @@ def test_events_of_a_file_need_no_kafka(card_bundle: Bundle, tmp_path: Path, suf
     assert [made["event_id"] for made in decided] == [f"t{number}" for number in range(10, 30)]
 
 
+def test_lines_are_no_offsets_unless_somebody_says_so(world: World, scorer_yaml: Path, tmp_path: Path) -> None:
+    """Events in another order would be compared with each other's decisions."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"".join(json.dumps(event(number)).encode() + b"\n" for number in range(50)))
+    arguments = ["--events", str(path), "--topic", world.topic, "--config", str(scorer_yaml), "--out"]
+
+    assert "no offsets; --decisions takes its lines for them" in command(*arguments, str(tmp_path / "a.jsonl")).stdout
+    named = command(*arguments, str(tmp_path / "b.jsonl"), "--decisions", world.decisions, "--json").stdout
+    assert json.loads(named)["comparison"]["matched"] > 0
+
+
 def test_a_gate_says_what_to_promote(world: World, scorer_yaml: Path, tmp_path: Path) -> None:
     """With labels, fields and conditions, figures are those of the file; a condition that holds ends with 51."""
     file, labels, junit = tmp_path / "out.jsonl", tmp_path / "labels.csv", tmp_path / "junit.xml"

@@ -11,7 +11,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from scorer.broker.contract import Fault, Membership, Verdict
 from scorer.broker.kafka.clients import (
@@ -156,13 +156,15 @@ class KafkaSink:
     def commit(self, offsets: Offsets, membership: Membership, timeout: float) -> None:
         """Put the offsets into the transaction and commit it."""
         sent = positions(offsets, self._shapes)
-        try:
-            with as_faults(), self._suspecting():
-                self._client.call(
-                    partial(self._client.producer.send_offsets_to_transaction, sent, membership, timeout), timeout
-                )
-        except Fault as fault:
-            raise self._cause(fault) from fault
+        with self._suspecting():
+            try:
+                self._send(sent, membership, timeout)
+            except Fault as fault:
+                if fault.code != "_STATE":
+                    raise
+                # The transaction failed while this call was under way, which hides why; who asks again is told.
+                self._send(sent, membership, timeout)
+                raise
         self.resume(timeout)
 
     def resume(self, timeout: float) -> None:
@@ -215,13 +217,10 @@ class KafkaSink:
             if self._troubles != troubles:
                 self._suspect = "a connection broke during a commit"
 
-    def _cause(self, fault: Fault) -> Fault:
-        """Return the first reason: after a record was refused, the client says `_STATE` of its next call."""
-        with suppress(KafkaException):
-            self._client.producer.poll(0)
-        if fault.code != "_STATE" or not self._client.undelivered:
-            return fault
-        return _refused(*self._client.undelivered[0], fault.verdict)
+    def _send(self, offsets: list[TopicPartition], membership: Membership, timeout: float) -> None:
+        call = partial(self._client.producer.send_offsets_to_transaction, offsets, membership, timeout)
+        with as_faults():
+            self._client.call(call, timeout)
 
     def _make(self) -> _Client:
         undelivered: list[Undelivered] = []
