@@ -129,22 +129,27 @@ def service(  # noqa: PLR0917 - what a service is made of
     from scorer.service.loop import Service
     from scorer.service.pace import BATCH_SECONDS, Pace
 
-    most = int(settings.kafka.get("max.poll.interval.ms", LOOP_SILENCE * 1000)) / 1000
+    quarter = quarter_poll(settings.kafka)
     rows = {topic: lane.rows for topic, lane in lanes.items()}
-    pace = Pace(rows, settings.batch.max_events, min(BATCH_SECONDS, most / 4))
+    pace = Pace(rows, settings.batch.max_events, min(BATCH_SECONDS, quarter))
     limits = {name: topic.max_dead_letters for name, topic in settings.topics.items()}
     return Service(
         source=source,
         delivery=_delivery(settings, sink, source, telemetry, aside, stopping),
         lanes=lanes,
         pace=pace,
-        batcher=Batcher(pace, settings.batch.max_wait_ms / 1000),
+        batcher=Batcher(pace, min(settings.batch.max_wait_ms / 1000, quarter)),
         breakers=Breakers({name: limit for name, limit in limits.items() if limit is not None}),
         outage=outage,
         telemetry=telemetry,
         stopping=stopping.is_set,
         watch=watch,
     )
+
+
+def quarter_poll(kafka: Properties) -> float:
+    """Return a quarter of `max.poll.interval.ms`, in seconds: the longest that a batch may gather, or be worked on."""
+    return int(kafka.get("max.poll.interval.ms", LOOP_SILENCE * 1000)) / 4000
 
 
 def _delivery(  # noqa: PLR0917 - what a delivery is made of

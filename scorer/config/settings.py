@@ -168,7 +168,7 @@ class Batch(Section):
         4096, description="Most events of one micro-batch, over all topics, 1 to 65536."
     )
     max_wait_ms: Annotated[float, Strict(), Field(ge=0, le=60000, allow_inf_nan=False)] = Field(
-        0.0, description="Longest wait for a micro-batch to fill, in ms, 0 to 60000; at 0 it takes what is there."
+        0.0, description="Longest wait to fill a batch, in ms, to 60000 and ¼ of `max.poll.interval.ms`; at 0, none."
     )
 
 

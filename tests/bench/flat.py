@@ -3,9 +3,10 @@
 usage: python -m tests.bench.flat [--events N] [--mode MODE] [--json FILE] [--partitions 1,4,16,64]
 
 One `scorer run` is fed slices of 250,000 events, each when the one before it is settled, so that the topics' retention
-may be small. After each slice: resident memory, the part of it that is no mapped file (what can grow), and the CPU µs
-per event of the slice. The aim is that the last is within 2 % of that after 500,000. With `--partitions`: CPU µs per
-event of 300,000 events from topics of so many partitions, each with a fresh scorer.
+may be small. After each slice: resident memory, the part of it that is no mapped file (what can grow), the CPU µs
+per event of the slice, and what the broker beside it took of the same cores, for the producer's events and the
+scorer's. The aim is that memory at the end is within 2 % of that after 500,000. With `--partitions`: CPU µs per event
+of 300,000 events from topics of so many partitions, each with a fresh scorer.
 """
 
 from __future__ import annotations
@@ -55,13 +56,18 @@ http: {{listen: "127.0.0.1:{port}"}}
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One scorer after so many events: resident and anonymous MB, and CPU µs per event since the sight before."""
+    """One scorer after so many events: resident and anonymous MB, and CPU µs per event since the sight before.
+
+    `broker_us` are the broker's, and `broker_cores` is how many cores it kept busy meanwhile.
+    """
 
     partitions: int
     events: int
     rss_mb: float
     anonymous_mb: float
     cpu_us: float
+    broker_us: float
+    broker_cores: float
 
 
 class Feed:
@@ -142,24 +148,25 @@ def running(*arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def watch(
-    directory: Path, bootstrap: str, mode: str, partitions: int, slices: Sequence[Sequence[bytes]]
+    directory: Path, broker: LocalBroker, mode: str, partitions: int, slices: Sequence[Sequence[bytes]]
 ) -> Iterator[Sight]:
     """Feed slices to a fresh scorer, and yield what it takes after each."""
     source, target = f"in{partitions}", f"out{partitions}"
-    feed = Feed(bootstrap, source, target, partitions)
-    path = configure(directory, bootstrap, source, target, mode)
+    feed = Feed(broker.bootstrap, source, target, partitions)
+    path = configure(directory, broker.bootstrap, source, target, mode)
     with running("-m", "scorer", "run", str(path), log=path.with_suffix(".log")) as process:
         feed.give(slices[0][:FEW], process)  # it has started when these are settled
-        watched, fed = psutil.Process(process.pid), 0
-        before = _cpu(watched)
+        watched, fed = [psutil.Process(pid) for pid in (process.pid, broker.pid)], 0
+        before, began = [_cpu(one) for one in watched], time.monotonic()
         for events in slices:
             feed.give(events, process)
             fed += len(events)
-            after = _cpu(watched)
+            after, ended = [_cpu(one) for one in watched], time.monotonic()
             memory = _memory(process.pid)
-            cpu = (after - before) / len(events) * 1e6
-            yield Sight(partitions, fed, memory["Rss"], memory["Anonymous"], cpu)
-            before = after
+            own, brokers = (spent - earlier for spent, earlier in zip(after, before, strict=True))
+            costs = own / len(events) * 1e6, brokers / len(events) * 1e6, brokers / (ended - began)
+            yield Sight(partitions, fed, memory["Rss"], memory["Anonymous"], *costs)
+            before, began = after, ended
 
 
 def _cpu(watched: psutil.Process) -> float:
@@ -177,14 +184,25 @@ def report(sights: Sequence[Sight], console: Console, *, by_partitions: bool) ->
     """Print what was seen, memory as ratios to that after the first half million."""
     first = next((sight for sight in sights if sight.events >= FIRST), sights[-1])
     table = Table(title="scorer run, one process")
-    for heading in ("parts", "events", "RSS MB", "of first", "anon MB", "of first", "CPU µs/event"):
+    for heading in (
+        "parts",
+        "events",
+        "RSS MB",
+        "of first",
+        "anon MB",
+        "of first",
+        "CPU µs/event",
+        "broker's",
+        "its cores",
+    ):
         table.add_column(heading, justify="right")
     for sight in sights:
         known = not by_partitions and sight.events >= FIRST
         rss, own = sight.rss_mb / first.rss_mb, sight.anonymous_mb / first.anonymous_mb
         ratios = (f"{rss:.3f}", f"{own:.3f}") if known else ("", "")
         sizes = (f"{sight.rss_mb:.0f}", ratios[0], f"{sight.anonymous_mb:.0f}", ratios[1])
-        table.add_row(str(sight.partitions), f"{sight.events:,}", *sizes, f"{sight.cpu_us:.2f}")
+        costs = (f"{sight.cpu_us:.2f}", f"{sight.broker_us:.2f}", f"{sight.broker_cores:.2f}")
+        table.add_row(str(sight.partitions), f"{sight.events:,}", *sizes, *costs)
     console.print(table)
     if not by_partitions:
         last = sights[-1]
@@ -209,7 +227,7 @@ def main() -> None:
             slices = [events] * max(arguments.events // SLICE, 1)
             if arguments.partitions:
                 slices = [events[:WARM_EVENTS], events]
-            seen = list(watch(directory, broker.bootstrap, arguments.mode, count, slices))
+            seen = list(watch(directory, broker, arguments.mode, count, slices))
             sights += seen[1:] if arguments.partitions else seen
     report(sights, console, by_partitions=bool(arguments.partitions))
     if arguments.json:

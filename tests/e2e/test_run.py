@@ -216,3 +216,21 @@ def test_repeated_decisions_say_the_same(at_least: Story) -> None:
 
     assert {len(texts) for texts in said.values()} == {1}
     assert (at_least.exit_code, at_least.seconds_to_stop < 10) == (0, True)
+
+
+def test_no_batch_waits_for_more_than_a_quarter_of_the_longest_poll(
+    bootstrap: str, cards: Bundle, tmp_path: Path
+) -> None:
+    """However long a batch may wait: it is still to be decided and committed before the next poll."""
+    story = live(
+        bootstrap,
+        tmp_path,
+        cards,
+        Stream.of(20, 13),
+        kills=0,
+        kafka={"max.poll.interval.ms": 8000},
+        batch={"max_wait_ms": 60_000},
+    )
+    waits = [decision["metrics"]["wait_ms"] for _, decision in story.decisions]
+
+    assert 1_900 < max(waits) < 20_000
