@@ -103,7 +103,7 @@ def rerun(
         with signals() as (stopping, caught), staging.publisher(wish, setting, journal) as publish:
             pace = Pace(time.monotonic, stopping.wait, wish.rate)
             parts = Parts(past, made, journal, sheet, tally, drift)
-            if wish.out_topic and not wish.resume:
+            if wish.out_topic and journal.fresh:
                 parts.checkpoint()  # before anything is published: whoever goes on must know where it began
             report = replay_slice(parts, watch, pace, before=before, publish=publish, stopping=stopping.is_set)
         if report is None:

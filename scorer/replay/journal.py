@@ -79,6 +79,7 @@ class Journal:
         self._directory = unfinished(file)
         self._dtype = dtype
         saved = self._saved(resume=resume)
+        self.fresh = saved is None
         self.plan = _same(plan, saved.plan, self._directory) if saved else plan
         self.next = saved.next if saved else {number: first for number, (first, _) in plan.slice.items()}
         self.counted = saved.counted if saved else Counted()
@@ -164,7 +165,7 @@ class Journal:
     def _saved(self, *, resume: bool) -> _Checkpoint | None:
         path = self._directory / "checkpoint.json"
         if not path.exists():
-            if resume:
+            if resume and not self._directory.exists():  # else it was killed before there was anything to go on with
                 raise SelectionError(f"{self._directory}: no unfinished replay is there; begin one without --resume")
             return None
         if not resume:

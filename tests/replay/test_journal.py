@@ -79,6 +79,20 @@ def test_unfinished_work_is_not_thrown_away_by_chance(tmp_path: Path) -> None:
         opened(file)
 
 
+def test_what_was_killed_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
+    """Whoever goes on with --resume after every crash need not know how far it had come."""
+    file = tmp_path / "out.jsonl"
+    killed = opened(file)
+    add(killed, {0: 12}, b"a")
+    killed.rows()  # on disk, as after a kill
+
+    again = opened(file, resume=True)
+    assert (again.fresh, again.left) == (True, PLAN.selected())
+    add(again, {0: 20, 1: 5}, b"b")
+    assert finished(again, file) == b"b\n"
+    killed.close()
+
+
 @pytest.mark.parametrize("change", [{"topic": "u"}, {"start": "-1h"}, {"against": "d"}, {"fields": ["x"]}])
 def test_another_replay_does_not_go_on_with_this_one(tmp_path: Path, change: dict[str, object]) -> None:
     """What the results depend on must be the same; the slice is the one that the words meant at first."""
