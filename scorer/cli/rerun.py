@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from scorer.cli import staging
+from scorer.cli import garbage, staging
 
 if TYPE_CHECKING:
     from scorer.bundle.drift import Drift
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from scorer.evaluation.assess import Case
     from scorer.evaluation.findings import Costs, Proposal
     from scorer.evaluation.findings import Report as Findings
+    from scorer.records import Records
     from scorer.replay.compare import Report
     from scorer.replay.evidence import Evidence
     from scorer.replay.journal import Journal, Plan
@@ -96,8 +97,12 @@ def rerun(
     costs = wish.priced(judge.lane.bands.names[1:])
     sheet = Sheet(wish.by, staging.labels(wish, setting), costs.amount if costs else None)
     rival, drift = lanes.judge(other) if other else None, judge.drift() if wish.watches else None
-    watch, made = Watcher(sys.stderr, time.monotonic), judge.lane
-    with closing(Journal(wish.out, plan, sheet.dtype, resume=wish.resume)) as journal:
+    told, made = Watcher(sys.stderr, time.monotonic), judge.lane
+
+    def watch(batches: Iterable[Records], what: str, selected: Mapping[int, range]) -> Iterable[Records]:
+        return told(garbage.between(batches, time.monotonic), what, selected)
+
+    with garbage.held(), closing(Journal(wish.out, plan, sheet.dtype, resume=wish.resume)) as journal:
         recorded, before, not_compared = staging.compared_with(wish, setting, journal, rival, watch)
         tally = Tally(made.topic, journal.plan.selected(), judge.making, made.bands.names, recorded)
         with signals() as (stopping, caught), staging.publisher(wish, setting, journal) as publish:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scorer.cli import assembly
+from scorer.cli import assembly, garbage
 from scorer.cli.stopping import beside
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     if settings.start is None:
         cluster.refuse_blind_start(shapes, {name: topic.decisions for name, topic in settings.topics.items()})
     first = cluster.establish(shapes, settings.start or Start.EARLIEST)
-    watch = cluster.watch(shapes, time.monotonic)
+    changed = cluster.watch(shapes, time.monotonic)
     cluster.close()
     source = KafkaSource(settings.kafka, identity, list(settings.topics), hear=hear, first=first, shapes=shapes)
     stack.callback(source.close)
@@ -152,24 +152,12 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     def aside(call: Callable[[], None]) -> Callable[[], None]:
         return pool.submit(call).result
 
-    return assembly.service(settings, source, sink, lanes, telemetry, outage, aside, stopping, _tidied(watch)).run()
-
-
-def _tidied(watch: Callable[[], None]) -> Callable[[], None]:
-    """Collect garbage now and then, together with `watch`, and at no other time: not in the middle of a batch.
-
-    A batch makes thousands of objects, and frees them by itself; to look for cycles among them every 700 took an eighth
-    of the service's time.
-    """
-    gc.collect()
-    gc.freeze()  # models and lanes live for ever: no collection needs to walk them again
-    gc.disable()
-
-    def look() -> None:
+    def watch() -> None:
         gc.collect()
-        watch()
+        changed()
 
-    return look
+    stack.enter_context(garbage.held())
+    return assembly.service(settings, source, sink, lanes, telemetry, outage, aside, stopping, watch).run()
 
 
 def _look_out(outage: Outage) -> Callable[[], None]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -98,15 +98,15 @@ class Journal:
         """Where the unfinished work is."""
         return self._directory
 
-    def places(self, lines: Sequence[bytes | None]) -> NDArray[np.int64]:
+    def places(self, lines: Sequence[bytes]) -> NDArray[np.int64]:
         """Return where each of the lines that come next will begin in the file; shape (len(lines),)."""
-        sizes = np.fromiter((len(line or b"") + 1 for line in lines), np.int64, len(lines))
+        sizes = np.fromiter(map(len, lines), np.int64, len(lines)) + 1
         return np.cumsum(sizes) - sizes + int(self._lines.tell())
 
-    def add(self, lines: Iterable[bytes | None], rows: NDArray[Any], positions: Mapping[int, int]) -> None:
+    def add(self, lines: Sequence[bytes], rows: NDArray[Any], positions: Mapping[int, int]) -> None:
         """Append a batch's decisions and their rows; everything before `positions` is done then."""
         with writing(self.file):
-            self._lines.writelines(b"%b\n" % (line or b"") for line in lines)
+            self._lines.write(b"\n".join([*lines, b""]))
             self._rows.write(rows.tobytes())
         self.next.update(positions)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 from scorer.errors import SelectionError
 from scorer.pipeline import Clock, Lane, Outcome, process
@@ -121,7 +121,7 @@ class Parts:
 
     def keep(self, outcome: Outcome) -> None:
         """Take a batch's decisions."""
-        lines = outcome.outgoing.values
+        lines = cast(Sequence[bytes], outcome.outgoing.values)  # no decision is a tombstone
         rows = self.sheet(outcome, self.journal.places(lines))
         self.tally.add(outcome)
         if self.drift:

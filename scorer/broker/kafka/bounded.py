@@ -87,7 +87,12 @@ class SliceReader:
         waits_since = self._clock()
         while left:
             open_before = len(left)
-            records = [message for message in self._consumer.consume(limit, POLL) if self._belongs(message, left)]
+            messages = self._consumer.consume(limit, POLL)
+            # For the client's types, a record might have no place; the `or` costs less than a cast, a million times.
+            records = [m for m in messages if m.error() is None and (m.offset() or 0) < left.get(m.partition() or 0, 0)]
+            if len(records) < len(messages):
+                for message in messages:
+                    self._look(message, left)
             yield from by_topic(records, [topic])
             if records or len(left) < open_before:
                 waits_since = self._clock()  # after the yield: what is done with a batch is no waiting
@@ -100,18 +105,16 @@ class SliceReader:
         self._consumer.close()
         self._cluster.close()
 
-    def _belongs(self, message: Message, left: dict[int, int]) -> bool:
-        """Return whether a message is a record of the slice; one at or behind the end closes its partition."""
+    def _look(self, message: Message, left: dict[int, int]) -> None:
+        """Close a message's partition where the message, a record or the report of an end, is at or behind its end."""
         number = cast(int, message.partition())
         error = message.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
             self._refuse(message, error)
-            return False
-        if number in left and cast(int, message.offset()) >= left[number]:
+        elif number in left and cast(int, message.offset()) >= left[number]:
             del left[number]
             # Not `pause`: a partition that was paused stays mute when it is assigned again.
             self._consumer.incremental_unassign([TopicPartition(cast(str, message.topic()), number)])
-        return error is None and number in left
 
     def _refuse(self, message: Message, error: KafkaError) -> None:
         """Raise what waiting does not mend; note the rest."""
