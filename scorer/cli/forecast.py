@@ -52,12 +52,13 @@ class Look:
 
 def forecast(look: Look) -> tuple[Forecast, Report | None]:
     """Replay the slice with both bundles; raises SelectionError where that cannot be done."""
-    from scorer.cli import lanes, staging
+    from scorer.cli import lanes, staging, targets
     from scorer.replay.files import opened
     from scorer.replay.positions import parse
 
     named = look.where.startswith("topic:")
     events = None if named else Path(look.where)
+    targets.check_files({"--slice": events, "--labels": look.labels}, {"--report": look.report})
     topic = look.where.removeprefix("topic:") if named else look.topic or opened(events or Path(), None).topic
     setting = lanes.joined(
         topic, look.configuration, look.given, bundle=look.after, decisions=None, bands=look.bands, local=not named

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,7 @@ def joined(
         bands=read_bands(bands, otherwise) if bands else configured.bands if configured else None,
         otherwise=otherwise,
         keys=settings.trust.keys if settings else (),
-        live=_live(settings.topics) if settings else frozenset(),
+        live=written(settings.topics.values()) | set(settings.topics) if settings else frozenset(),
         cloudevents=bool(configured and configured.cloudevents),
     )
 
@@ -91,8 +91,11 @@ def compared(setting: Setting, bundle: Path | None, bands: str | None) -> Settin
     return replace(setting, bundle=bundle or setting.bundle)
 
 
-def _live(topics: Mapping[str, Topic]) -> frozenset[str]:
-    return frozenset(name for source, topic in topics.items() for name in (source, topic.decisions, topic.dead_letters))
+def written(topics: Iterable[Topic]) -> frozenset[str]:
+    """Return the topics that the scorer writes: decisions, dead letters, and what remembers which were redriven."""
+    from scorer.dlq.ledger import ledger_of
+
+    return frozenset(name for one in topics for name in (one.decisions, one.dead_letters, ledger_of(one.dead_letters)))
 
 
 def client_properties(given: Sequence[str]) -> Mapping[str, Any]:

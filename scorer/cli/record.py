@@ -58,8 +58,7 @@ def cluster(
 ) -> tuple[Mapping[str, Any], frozenset[str]]:
     """Join the options with the configuration; return Kafka's properties, and the topics that the scorer writes."""
     from scorer import config
-    from scorer.cli.lanes import client_properties
-    from scorer.dlq.ledger import ledger_of
+    from scorer.cli.lanes import client_properties, written
 
     # What the client says of its troubles comes back in our own errors.
     logging.getLogger("scorer.librdkafka").addHandler(logging.NullHandler())
@@ -67,9 +66,7 @@ def cluster(
     if configuration is None:
         return client_properties(properties), frozenset()
     settings = config.load(configuration, environment=os.environ, properties=properties)
-    topics = settings.topics.values()
-    letters = {topic.dead_letters for topic in topics}
-    return settings.kafka, frozenset({topic.decisions for topic in topics} | letters | set(map(ledger_of, letters)))
+    return settings.kafka, written(settings.topics.values())
 
 
 def _until(caught: Sequence[Signals], batches: Iterable[Records], out: Path) -> Iterator[Records]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scorer.cli import staging
+from scorer.cli import staging, targets
+from scorer.errors import SelectionError
 
 if TYPE_CHECKING:
     from scorer.cli.lanes import Setting
@@ -90,7 +92,6 @@ def replay(
 ) -> None:
     """Score a slice of a topic again, and count what differs from the recorded decisions. Kafka is only read."""
     from scorer.cli.lanes import compared, joined
-    from scorer.cli.rerun import check_report
     from scorer.replay import gate
     from scorer.replay.files import is_recorded
     from scorer.replay.positions import parse
@@ -106,7 +107,12 @@ def replay(
     name = _topic(topic, events)
     given = [*(properties or []), *([f"bootstrap.servers={bootstrap}"] if bootstrap else [])]
     file = out or Path(f"replay-{name}.jsonl")
-    staging.check_files(events, file, junit)
+    targets.check_files(
+        {"--events": events, "--labels": labels, "--config": configuration},
+        {"--out": file, "--junit": junit, "--report": report},
+    )
+    if not math.isfinite(rate):
+        raise SelectionError(f"--rate {rate}: is no number of events a second; leave it out for no limit")
     finished = finisher(file)
     setting = joined(name, configuration, given, bundle=bundle, decisions=decisions, bands=bands, local=bool(events))
     if events and not decisions and not is_recorded(events):
@@ -117,7 +123,7 @@ def replay(
         labels=labels, by=by or (), conditions=conditions, junit=junit, as_json=as_json,
         report=report, costs=costs, capacity=capacity,
     )  # fmt: skip
-    check_report(report, (file, junit, events))
+    targets.check_topic(wish, setting)
     with staging.past(wish, setting) as past:
         _run(wish, setting, other, past, finished)
 
@@ -133,6 +139,7 @@ def _run(
     wish.priced(judge.lane.bands.names[1:])
     plan = staging.plan(wish, setting, other, past, judge.making)
     if wish.dry_run:
+        targets.check_plan(wish, setting)
         _tell(plan, wish)
         return
     with rerun(wish, setting, other, past, judge=judge, plan=plan) as found:
@@ -146,7 +153,6 @@ def _run(
 
 
 def _topic(topic: str | None, events: Path | None) -> str:
-    from scorer.errors import SelectionError
     from scorer.replay.files import opened
 
     if topic is None and events is None:

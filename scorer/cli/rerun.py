@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -145,17 +145,3 @@ def write_report(findings: Findings, file: Path) -> None:
     with writing(file):
         file.write_text(page(findings), encoding="utf-8")
         file.with_suffix(".json").write_bytes(msgspec.json.encode(findings))
-
-
-def check_report(file: Path | None, others: Sequence[Path | None]) -> None:
-    """Raise SelectionError where the page or its twin cannot be written, or would overwrite another file."""
-    from scorer.errors import SelectionError
-
-    if file is None:
-        return
-    if file.suffix not in (".html", ".htm"):
-        raise SelectionError(f"--report {file}: is a page for a browser; name it .html")
-    if not file.parent.is_dir():
-        raise SelectionError(f"--report {file}: there is no directory {file.parent}")
-    if {file, file.with_suffix(".json")} & {other for other in others if other}:
-        raise SelectionError(f"--report {file}: another option writes or reads this file, or its .json; name another")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scorer.cli.targets import require_kafka
 from scorer.errors import SelectionError, TopicMissingError
 
 if TYPE_CHECKING:
@@ -52,9 +54,11 @@ class Wish:
         """Return what mistakes cost, if anybody said it."""
         from scorer.evaluation import pricing
 
-        if self.costs and not self.labels:
+        if self.costs is None:
+            return None
+        if not self.labels:
             raise SelectionError(f"--costs {self.costs}: only labels tell what was a mistake; add --labels")
-        return pricing.read(self.costs, bands) if self.costs else None
+        return pricing.read(self.costs, bands)
 
     @property
     def watches(self) -> bool:
@@ -68,14 +72,6 @@ class Wish:
 
         asked = {condition.metric for condition in self.conditions}
         return bool(self.report or self.costs or asked & set(ASSESSED))
-
-
-def check_files(events: Path | None, out: Path, junit: Path | None) -> None:
-    """Raise SelectionError for files that would be overwritten, or cannot be written when all is done."""
-    if events and events.exists() and out.exists() and events.samefile(out):
-        raise SelectionError(f"--out {out}: has the events that are to be replayed; name another file")
-    if junit and not junit.parent.is_dir():
-        raise SelectionError(f"--junit {junit}: there is no directory {junit.parent}")
 
 
 @contextmanager
@@ -99,7 +95,7 @@ def plan(wish: Wish, setting: Setting, other: Setting | None, past: Past, making
     selected = choose(past, setting.topic, *wish.between)
     return Plan(
         topic=setting.topic,
-        source=str(wish.events or setting.kafka.get("bootstrap.servers", "")),
+        source=_held(wish.events) if wish.events else str(setting.kafka.get("bootstrap.servers", "")),
         start=wish.start,
         stop=wish.stop,
         slice={number: (offsets.start, offsets.stop) for number, offsets in selected.items()},
@@ -107,13 +103,22 @@ def plan(wish: Wish, setting: Setting, other: Setting | None, past: Past, making
         against=other.title if other else setting.decisions,
         fields=[
             *wish.by,
-            *([f"labels {wish.labels}"] if wish.labels else []),
+            *([f"labels {_held(wish.labels)}"] if wish.labels else []),
             *([f"costs {wish.costs}"] if wish.costs else []),
             *(["drift"] if wish.watches else []),
         ],
         out_topic=wish.out_topic or "",
         out_from=_ends(wish, setting),
     )
+
+
+def _held(file: Path | str) -> str:
+    """Return a file's name, and what it holds: a replay that goes on must not go on with another of the same name."""
+    path = Path(file)
+    if not path.is_file():
+        return str(file)  # a topic of labels
+    with path.open("rb") as opened:
+        return f"{file} (SHA-256 {hashlib.file_digest(opened, 'sha256').hexdigest()[:12]})"
 
 
 def _ends(wish: Wish, setting: Setting) -> dict[int, int]:
@@ -176,8 +181,6 @@ def publisher(wish: Wish, setting: Setting, journal: Journal) -> Iterator[Callab
     if wish.out_topic is None:
         yield lambda _: None
         return
-    if wish.out_topic in setting.live:
-        raise SelectionError(f"--out-topic {wish.out_topic}: the service reads or writes it; name a topic of its own")
     from scorer.broker.kafka.publisher import publishing
 
     done = _published(setting, journal) if wish.resume else None
@@ -214,6 +217,7 @@ def labels(wish: Wish, setting: Setting) -> Labels | None:
         return None
     if not wish.labels.startswith("topic:"):
         return books.read(Path(wish.labels))
+    require_kafka(f"--labels {wish.labels}", setting)
     name = wish.labels.removeprefix("topic:")
     with closing(SliceReader(setting.kafka, clock=time.monotonic)) as past:
         values = (value for records in past.read(name, past.extent(name), BATCH) for value in records.values)

@@ -74,14 +74,15 @@ def fit(
 ) -> None:
     """Find the bands that cost least, or meet a precision, a recall or a capacity; say what they do, how surely."""
     from scorer.cli.fitting import Ask, fitted, of_file, of_replay
-    from scorer.cli.rerun import check_report, write_report
+    from scorer.cli.rerun import write_report
+    from scorer.cli.targets import check_files
     from scorer.config.rewriting import write_bands
     from scorer.errors import SelectionError
     from scorer.evaluation.fit import Goal
     from scorer.evaluation.resample import Bootstrap
 
     logging.getLogger("scorer.librdkafka").addHandler(logging.NullHandler())
-    check_report(report, (scores, events))
+    check_files({"--scores": scores, "--events": events, "--labels": labels}, {"--report": report})
     if write and configuration is None:
         raise SelectionError("--write writes into the --config file; name it")
     ask = Ask(

@@ -3,6 +3,7 @@
     FILE.unfinished/decisions.jsonl    what will be FILE
     FILE.unfinished/rows               one fixed-size row a decision, as `rows` describes it: what is evaluated
     FILE.unfinished/checkpoint.json    the plan, how far all of this is true, and what was counted up to there
+    FILE.unfinished/lock               held by the one replay that is at work
 
 Both files are only appended to, and cut back to the checkpoint's lengths when the work goes on: what a killed process
 wrote behind its last checkpoint is scored again, to the same bits. Memory holds none of it.
@@ -10,12 +11,13 @@ wrote behind its last checkpoint is scored again, to the same bits. Memory holds
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
@@ -59,7 +61,9 @@ class Counted(msgspec.Struct, frozen=True):
     drift: dict[str, list[int]] = {}
 
 
-class _Checkpoint(msgspec.Struct, frozen=True):
+class Checkpoint(msgspec.Struct, frozen=True):
+    """How far a replay has come: the next offsets, what the files have that far, and what was counted."""
+
     plan: Plan
     next: dict[int, int]
     bytes: int
@@ -73,20 +77,26 @@ class Journal:
     def __init__(self, file: Path, plan: Plan, dtype: np.dtype[Any], *, resume: bool) -> None:
         """Begin, or go on where the last checkpoint of the same plan is.
 
-        Raises SelectionError for an unfinished replay that nobody wants to resume, or one of another plan.
+        Raises SelectionError for an unfinished replay that nobody wants to resume, or one of another plan, or one that
+        is still at work.
         """
         self.file = vacant(file)
         self._directory = unfinished(file)
         self._dtype = dtype
-        saved = self._saved(resume=resume)
-        self.fresh = saved is None
-        self.plan = _same(plan, saved.plan, self._directory) if saved else plan
-        self.next = saved.next if saved else {number: first for number, (first, _) in plan.slice.items()}
-        self.counted = saved.counted if saved else Counted()
-        with writing(file):
-            self._directory.mkdir(exist_ok=True)
-            self._lines = _cut(self._directory / "decisions.jsonl", saved.bytes if saved else 0)
-            self._rows = _cut(self._directory / "rows", saved.rows * dtype.itemsize if saved else 0)
+        saved(self._directory, resume=resume)  # before there is a directory
+        self._lock = _locked(self._directory, file)
+        try:
+            begun = saved(self._directory, resume=resume)
+            self.fresh = begun is None
+            self.plan = _same(plan, begun.plan, self._directory) if begun else plan
+            self.next = begun.next if begun else {number: first for number, (first, _) in plan.slice.items()}
+            self.counted = begun.counted if begun else Counted()
+            with writing(file):
+                self._lines = _cut(self._directory / "decisions.jsonl", begun.bytes if begun else 0)
+                self._rows = _cut(self._directory / "rows", begun.rows * dtype.itemsize if begun else 0)
+        except BaseException:
+            self._lock.close()
+            raise
 
     @property
     def left(self) -> dict[int, range]:
@@ -118,7 +128,7 @@ class Journal:
                 file.flush()
                 os.fsync(file.fileno())
             rows = self._rows.tell() // self._dtype.itemsize
-            saved = _Checkpoint(self.plan, self.next, self._lines.tell(), rows, counted)
+            saved = Checkpoint(self.plan, self.next, self._lines.tell(), rows, counted)
             path = self._directory / "checkpoint.json"
             fresh = path.with_suffix(".fresh")
             fresh.write_bytes(msgspec.json.encode(saved))
@@ -145,43 +155,52 @@ class Journal:
             self._shut()
             finished(self._directory / "decisions.jsonl", self.file)
             shutil.rmtree(self._directory)
+        self._lock.close()
 
     def discard(self) -> None:
         """Throw away what was done: it is of no use to anybody."""
         self._shut()
         shutil.rmtree(self._directory, ignore_errors=True)
+        self._lock.close()
 
     def close(self) -> None:
         """Close the files; without a checkpoint there is nothing to go on with, and nothing stays."""
         with suppress(OSError):  # told already, or less than what ends the replay
             self._shut()
-        if not (self._directory / "checkpoint.json").exists():
+        if not self._lock.closed and not (self._directory / "checkpoint.json").exists():
             shutil.rmtree(self._directory, ignore_errors=True)
+        self._lock.close()
 
     def _shut(self) -> None:
         self._lines.close()
         self._rows.close()
-
-    def _saved(self, *, resume: bool) -> _Checkpoint | None:
-        path = self._directory / "checkpoint.json"
-        if not path.exists():
-            if resume and not self._directory.exists():  # else it was killed before there was anything to go on with
-                raise SelectionError(f"{self._directory}: no unfinished replay is there; begin one without --resume")
-            return None
-        if not resume:
-            raise SelectionError(
-                f"{self._directory}: an unfinished replay is there; go on with it by --resume, or delete the directory"
-            )
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=_Checkpoint)
-        except (OSError, ValueError) as error:
-            raise SelectionError(f"{path}: no checkpoint that this version reads: {error}; delete it") from error
 
 
 def unfinished(file: Path) -> Path:
     """Return the directory of what will be `file`, or what that links to."""
     file = file.resolve()
     return file.with_name(f"{file.name}.unfinished")
+
+
+def saved(directory: Path, *, resume: bool) -> Checkpoint | None:
+    """Return what an unfinished replay has left to go on with; None where it begins anew.
+
+    Raises SelectionError for unfinished work that nobody wants to resume, for none that somebody does, and for what
+    this version does not read.
+    """
+    path = directory / "checkpoint.json"
+    if not path.exists():
+        if resume and not directory.exists():  # else it was killed before there was anything to go on with
+            raise SelectionError(f"{directory}: no unfinished replay is there; begin one without --resume")
+        return None
+    if not resume:
+        raise SelectionError(
+            f"{directory}: an unfinished replay is there; go on with it by --resume, or delete the directory"
+        )
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Checkpoint)
+    except (OSError, ValueError) as error:
+        raise SelectionError(f"{path}: no checkpoint that this version reads: {error}; delete it") from error
 
 
 def _same(plan: Plan, saved: Plan, directory: Path) -> Plan:
@@ -193,6 +212,19 @@ def _same(plan: Plan, saved: Plan, directory: Path) -> Plan:
             was, is_ = (then.told(), now.told()) if isinstance(then, Making) else (f"{name} {then}", now)
             raise SelectionError(f"{directory}: began with {was}, not {is_}; resume it with the same options")
     return saved
+
+
+def _locked(directory: Path, file: Path) -> IO[bytes]:
+    """Make the directory and take it for as long as the lock's file is open; the kernel drops it with the process."""
+    with writing(file):
+        directory.mkdir(exist_ok=True)
+        lock = (directory / "lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise SelectionError(f"{file}: another replay is writing it now; wait for that one, or name another") from error
+    return lock
 
 
 def _cut(path: Path, size: int) -> Any:

@@ -82,15 +82,30 @@ def test_unfinished_work_is_not_thrown_away_by_chance(tmp_path: Path) -> None:
 def test_what_was_killed_before_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
     """Whoever goes on with --resume after every crash need not know how far it had come."""
     file = tmp_path / "out.jsonl"
-    killed = opened(file)
-    add(killed, {0: 12}, b"a")
-    killed.rows()  # on disk, as after a kill
+    directory = tmp_path / "out.jsonl.unfinished"
+    directory.mkdir()
+    (directory / "decisions.jsonl").write_bytes(b"a\n")
 
     again = opened(file, resume=True)
     assert (again.fresh, again.left) == (True, PLAN.selected())
     add(again, {0: 20, 1: 5}, b"b")
     assert finished(again, file) == b"b\n"
-    killed.close()
+
+
+def test_two_replays_do_not_write_the_same_file(tmp_path: Path) -> None:
+    """The second one is told, whether the first has a checkpoint or not; it takes nothing away."""
+    file = tmp_path / "out.jsonl"
+    with closing(opened(file)) as first:
+        add(first, {0: 12}, b"a")
+        with pytest.raises(SelectionError, match="another replay is writing it now"):
+            opened(file)
+        first.checkpoint(Counted(1))
+        with pytest.raises(SelectionError, match="another replay is writing it now"):
+            opened(file, resume=True)
+        add(first, {0: 20, 1: 5}, b"b")
+        assert finished(first, file) == b"a\nb\n"
+    with closing(opened(file)) as second:
+        assert second.fresh
 
 
 @pytest.mark.parametrize("change", [{"topic": "u"}, {"start": "-1h"}, {"against": "d"}, {"fields": ["x"]}])

@@ -248,15 +248,6 @@ def test_what_cannot_be_replayed_is_told(
     assert said in refused(*arguments)
 
 
-def test_events_are_not_overwritten_by_their_decisions(tmp_path: Path) -> None:
-    """The file that is replayed cannot be the one that is written, by whatever path."""
-    path = tmp_path / "events.jsonl"
-    path.write_text("{}")
-    again = str(tmp_path / "." / "events.jsonl")
-    assert "has the events" in refused("--events", str(path), "--topic", "t", "--bundle", "b", "--out", again)
-    assert path.read_text() == "{}"
-
-
 def test_a_tape_of_another_topic_is_refused(world: World, scorer_yaml: Path, tmp_path: Path) -> None:
     """The topic that is named must be the one that was recorded."""
     tape = tmp_path / "tape.jsonl"

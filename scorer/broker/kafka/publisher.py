@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
@@ -18,6 +18,15 @@ FLUSH_TIMEOUT = 60.0
 """Seconds for the acknowledgements of a batch."""
 
 
+def refuse_existing(topic: str, topics: Container[str]) -> None:
+    """Raise SelectionError for a topic that is among those that there are."""
+    if topic in topics:
+        raise SelectionError(
+            f"--out-topic {topic}: exists already, and others may read it; name a new one, or add "
+            "--allow-existing-topic"
+        )
+
+
 @contextmanager
 def publishing(
     properties: Properties, topic: str, *, partitions: int, existing: bool
@@ -28,11 +37,8 @@ def publishing(
     does not mend.
     """
     with closing(Cluster(properties, REPLAYER)) as cluster:
-        if topic in cluster.reach() and not existing:
-            raise SelectionError(
-                f"--out-topic {topic}: exists already, and others may read it; name a new one, or add "
-                "--allow-existing-topic"
-            )
+        if not existing:
+            refuse_existing(topic, cluster.reach())
         cluster.ensure_topics([topic], {}, create=True, partitions=partitions)
     with closing(KafkaSink(properties, REPLAYER, transactional=False, hear=lambda _: None)) as sink:
 
