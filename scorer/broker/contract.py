@@ -11,7 +11,8 @@ and at-least-once:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType, Protocol
 
@@ -70,17 +71,20 @@ class Haul:
     """What one poll brought: records by topic, in the order consumed, and the rebalances that it lived through.
 
     Where there were any, no record from before or in this haul may be used: its partition may be somebody else's.
+    `ends` are partitions that were read to their end, each with the offset there. All records before it were handed
+    out; behind the last of them only transactions' marks, and what they aborted, may lie.
     """
 
     records: tuple[Records, ...] = ()
     rebalances: tuple[Rebalance, ...] = ()
+    ends: Mapping[Partition, int] = field(default_factory=dict)
 
 
 class Source(Protocol):
     """Records of the subscribed topics, as one member of a consumer group. One thread uses it."""
 
     def poll(self, limit: int, timeout: float) -> Haul:
-        """Wait until `limit` records came or `timeout` seconds are over, whichever is first.
+        """Wait until `limit` records and ends of partitions came or `timeout` seconds are over, whichever is first.
 
         Raises Fault (ABORT) where records were lost on the way: start again from the committed offsets.
         Raises OffsetLostError, TopicMissingError or BrokerError for what waiting does not mend.

@@ -1,7 +1,7 @@
 """When Python looks for garbage: between batches, and at no other time.
 
 A batch makes thousands of objects, and frees them by itself. To look for cycles among them every 700 took an eighth of
-the service's time, and a third of a replay's.
+the service's time, and more of a replay's.
 """
 
 from __future__ import annotations

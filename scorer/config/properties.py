@@ -25,7 +25,7 @@ _OWNED: Final = {
     "enable.idempotence": "it follows from delivery",
     "acks": "a decision counts as published when all in-sync replicas have it",
     "request.required.acks": "a decision counts as published when all in-sync replicas have it",
-    "enable.partition.eof": "the end of a partition is no event",
+    "enable.partition.eof": "the scorer asks for ends of partitions, to know that only transactions' marks are left",
     "partitioner": "murmur2_random keeps a decision beside what Java producers write under the same key",
     "delivery.report.only.error": "every delivery is counted before offsets are committed",
 }

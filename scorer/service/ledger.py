@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from scorer.records import Offsets, Partition, Records
 
@@ -16,6 +16,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self._next: Offsets = {}
+        self._furthest: Offsets = {}
+        self._settled: Offsets = {}
+        self._ends: Offsets = {}
 
     def earn(self, records: Iterable[Records]) -> Offsets:
         """Return what a batch's commit must cover: for each of its partitions the last record's offset + 1."""
@@ -34,16 +37,41 @@ class Ledger:
                 if offset < self._next.get(partition, 0):
                     return partition
             self._next |= part.next_offsets()
+            self._furthest |= {p: max(at, self._furthest.get(p, 0)) for p, at in part.next_offsets().items()}
         return None
+
+    def reach(self, ends: Mapping[Partition, int]) -> None:
+        """Note that partitions were read to their ends."""
+        self._ends |= ends
+
+    def settle(self, offsets: Offsets) -> None:
+        """Note that offsets are committed."""
+        self._settled |= offsets
+        self._next |= {partition: max(offset, self._next.get(partition, 0)) for partition, offset in offsets.items()}
+
+    def passed(self) -> Offsets:
+        """Return ends that lie behind what is committed, with no record between: only marks of transactions.
+
+        Committed, they keep a partition whose marks retention has deleted from looking like one that lost records. An
+        end counts only where everything that ever came is settled: after a way back to the committed offsets, records
+        come once more that were before it.
+        """
+        return {
+            partition: end
+            for partition, end in self._ends.items()
+            if end > self._settled.get(partition, -1)
+            and self._furthest.get(partition, 0) <= self._next.get(partition, 0) == self._settled.get(partition, 0)
+        }
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """Drop partitions that were taken away: somebody else settles them now."""
         for partition in partitions:
-            self._next.pop(partition, None)
+            for known in (self._next, self._furthest, self._settled, self._ends):
+                known.pop(partition, None)
 
     def restart(self, committed: Offsets) -> None:
         """Take the broker's committed offsets as the truth."""
-        self._next = dict(committed)
+        self._next, self._settled, self._ends = dict(committed), dict(committed), {}
 
 
 def covers(committed: Offsets, offsets: Offsets) -> bool:

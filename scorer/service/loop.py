@@ -131,6 +131,7 @@ class Service:
         elif self._ledger.take(haul.records) is not None:
             self._give_up(AbortReason.REPEATED, self._in_hand)
         else:
+            self._ledger.reach(haul.ends)
             self._batcher.add(haul.records, now)
             if self._batcher.due(now):
                 self._decide(self._batcher.take())
@@ -142,12 +143,19 @@ class Service:
 
     def _look_around(self) -> None:
         self._watch()
+        self._pass_marks()
         self._delivery.serve()
         self._telemetry.tell(LagMeasured(self._source.lag()))
         stuck = self._source.stuck()
         if stuck != self._stuck:
             self._stuck = stuck
             self._telemetry.tell(PartitionsStuck(stuck))
+
+    def _pass_marks(self) -> None:
+        """Commit past transactions' marks behind the last record: no batch would, and retention may delete them."""
+        passed = self._ledger.passed()
+        if passed and self._source.commit(passed):
+            self._ledger.settle(passed)
 
     def _rebalanced(self, haul: Haul) -> None:
         """No batch spans a rebalance: what is in hand may belong to somebody else now, and is read again."""
@@ -158,7 +166,7 @@ class Service:
                 self._ledger.forget(rebalance.partitions)
                 self._telemetry.tell(PartitionsRevoked(rebalance.partitions, rebalance.change is Change.LOST))
         in_hand = self._in_hand
-        if in_hand or haul.records:
+        if in_hand or haul.records or haul.ends:
             self._restart()
         if in_hand:
             self._telemetry.tell(BatchAborted(AbortReason.REBALANCE, in_hand))
@@ -212,6 +220,8 @@ class Service:
             return through
         self._wait = FIRST_PAUSE
         self._outage.over()
+        if through:
+            self._ledger.settle(decided.offsets)
         self.settled += decided.events
         for outcome in decided.outcomes:
             self._tell(outcome, spent)

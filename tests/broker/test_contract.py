@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from contract_worlds import KafkaWorld, MemoryWorld, World, gather, join, next_offsets, rows, until
@@ -41,14 +41,14 @@ def visible(world: World, *, settled: bool = True) -> tuple[set[bytes | None], s
 
 
 def test_poll_returns_at_its_limit(world: World) -> None:
-    """A poll ends as soon as it has all the records it asked for, and brings no more than that."""
+    """A poll ends as soon as it has as much as it asked for, records and ends of partitions, and brings no more."""
     world.establish()
     source = world.source()
     join(source)
     world.produce(b"a", b"b", b"c", b"d", b"e")
     started = world.now()
     haul = source.poll(3, 30.0)
-    assert rows(haul) == [(0, 0, b"a"), (0, 1, b"b"), (0, 2, b"c")]
+    assert rows(haul) == [(0, 0, b"a"), (0, 1, b"b"), (0, 2, b"c")][: 3 - len(haul.ends)]
     assert world.now() - started < 30.0
 
 
@@ -395,6 +395,49 @@ def test_rewinding_puts_the_lag_back(world: World) -> None:
     gather(source, 3)
     source.rewind()
     assert source.lag()[Partition(world.input, 0)] == 3
+
+
+def test_an_end_is_told_behind_the_last_record(world: World) -> None:
+    """It lies behind what was aborted there too, so that it can be committed; and lag counts none of that."""
+    world.establish()
+    world.produce(b"a", b"b")
+    sink = world.sink()
+    sink.begin()
+    sink.publish(Outgoing(world.input, (b"1", b"2", b"3"), (b"x", b"y", b"z"), world.letters))
+    with suppress(Fault):
+        sink.flush(8.0)
+    sink.abort(8.0)
+    world.read(world.input)  # until the marks are there
+    source = world.source()
+    assert sorted(rows(gather(source, 2))) == [(0, 0, b"a"), (0, 1, b"b")]
+
+    ends: dict[Partition, int] = {}
+    deadline = time.monotonic() + 40
+    while not ends or set(source.lag().values()) != {0} or len(source.lag()) < 2:
+        assert time.monotonic() < deadline
+        ends |= source.poll(1, 0.05).ends
+    assert sum(ends.values()) > 2
+    assert source.commit(ends)
+    assert source.rewind() == {Partition(world.input, 0): 2, Partition(world.input, 1): 0} | ends
+
+
+def test_no_end_is_told_before_the_records_that_lie_before_it(world: World) -> None:
+    """Also where a way back made the client drop what it had: an end that is committed too soon would lose them."""
+    world.establish()
+    source = world.source()
+    world.produce(b"a", b"b", b"c")
+    for _ in range(5):
+        seen, end = 0, None
+        deadline = time.monotonic() + 40
+        while end is None:
+            assert time.monotonic() < deadline
+            haul = source.poll(1, 0.05)
+            seen += len(rows(haul))
+            end = haul.ends.get(Partition(world.input, 0))
+        assert (seen, end) == (3, 3)
+        source.rewind()
+        source.poll(2, 0.05)
+        source.rewind()
 
 
 def test_close_leaves_the_group(world: World) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from scorer.broker.memory import MemoryBroker, MemorySink, MemorySource
+from scorer.broker.memory.cluster import Entry, Fate, Transaction
 from scorer.encode import Encoder, Origin
 from scorer.errors import Reason, Stage
 from scorer.pipeline import Lane
@@ -121,6 +122,21 @@ def fill(broker: MemoryBroker, count: int) -> set[str]:
             value = b"broken" if offset % 5 == 4 else b"0.%d" % (offset % 10)
             broker.produce(Partition(topic, number), value, key=b"%d" % offset)
     return {f"{topic}-{number}-{offset}" for topic in INPUTS for number in range(2) for offset in range(count)}
+
+
+def abort_more(broker: MemoryBroker) -> None:
+    """Write an event to every partition of every input in a transaction that is aborted."""
+    transaction = Transaction()
+    for topic in INPUTS:
+        for number in range(2):
+            broker.append(topic, Entry(b"k", b"0.9", transaction=transaction), number)
+    broker.end(transaction, Fate.ABORTED)
+
+
+def behind(broker: MemoryBroker) -> int:
+    """Return how many places of the inputs' logs lie behind the committed offsets, records or not."""
+    committed = broker.groups[GROUP].committed
+    return sum(len(log.entries) - committed[at] for at, log in broker.logs.items() if at.topic in INPUTS)
 
 
 def answered(broker: MemoryBroker) -> Counter[str]:

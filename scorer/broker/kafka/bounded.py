@@ -43,7 +43,6 @@ class SliceReader:
         self._consumer = Consumer(
             {
                 **consumer_properties(properties, READER),
-                "enable.partition.eof": True,
                 "error_cb": error_callback("replay", self._note),
             }
         )

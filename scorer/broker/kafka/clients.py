@@ -73,7 +73,7 @@ def consumer_properties(properties: Properties, identity: Identity) -> dict[str,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",
         "isolation.level": "read_committed",
-        "enable.partition.eof": False,
+        "enable.partition.eof": True,  # else nobody knows that only transactions' marks are left
     }
     return {**defaults, **properties, **owned, "logger": LOG}
 

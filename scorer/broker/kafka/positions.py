@@ -91,7 +91,7 @@ def offset_lost(consumer: Consumer, group: str, tp: TopicPartition, said: str) -
     except KafkaException as error:
         facts = f"its offsets cannot be asked for: {error.args[0].str()}"
     return OffsetLostError(
-        f"{tp.topic}-{tp.partition}, group {group}: {said}; {facts}. Any start would lose or repeat events: "
+        f"{tp.topic}-{tp.partition}, group {group}: {said}; {facts}. Any start may lose or repeat events: "
         f"choose with `kafka-consumer-groups.sh --reset-offsets --group {group} --topic {tp.topic}:{tp.partition} …`"
     )
 

@@ -12,6 +12,8 @@ from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException,
 
 from scorer.broker.contract import Change, Fault, Haul, Membership, Rebalance, Verdict
 from scorer.broker.kafka.clients import Identity, Properties, Trouble, consumer_properties, error_callback
+from scorer.broker.kafka.failing import Failing
+from scorer.broker.kafka.held import Held
 from scorer.broker.kafka.messages import by_topic
 from scorer.broker.kafka.patience import Caller, CallStuckError, leave
 from scorer.broker.kafka.positions import Shapes, added, offset_lost, positions
@@ -29,8 +31,6 @@ OUTSIDE = 30.0
 CLOSE_TIMEOUT = 2.0
 MAX_RAISED = 5
 """Polls in a row that may raise before an operator is called."""
-STUCK_AFTER = 10
-"""Errors of one partition in a row, at one offset, after which it counts as stuck: the client tries twice a second."""
 
 
 class KafkaSource:
@@ -62,8 +62,9 @@ class KafkaSource:
         self._group, self._topics, self._named = identity.group, list(topics), (properties, identity)
         self._rebalances: list[Rebalance] = []
         self._next: Offsets = {}
-        self._held, self._paused = frozenset[str](), set[Partition]()
-        self._failing: dict[Partition, tuple[int, int]] = {}
+        self._held = Held()
+        self._failing = Failing()
+        self._ends: Offsets = {}
         self._raised = self._unanswered = 0
         self._clock = clock
         self._idle_since: float | None = clock()
@@ -72,7 +73,8 @@ class KafkaSource:
         self._subscribe()
 
     def poll(self, limit: int, timeout: float) -> Haul:
-        """Wait for records; note that `timeout` is waited out unless `limit` came."""
+        """Wait for records; note that `timeout` is waited out unless `limit` came, ends of partitions among them."""
+        self._ends = {}
         messages = self._consumed(limit, timeout)
         rebalances, self._rebalances = tuple(self._rebalances), []
         if any(map(Message.error, messages)):
@@ -83,9 +85,9 @@ class KafkaSource:
         records = by_topic(messages, self._topics)
         for batch in records:
             self._next.update(batch.next_offsets())
-        if self._failing:
-            self._failing = {p: what for p, what in self._failing.items() if self._next.get(p, 0) <= what[0]}
-        return Haul(records, rebalances)
+        self._next.update(self._ends)
+        self._failing.passed(self._next)
+        return Haul(records, rebalances, self._ends)
 
     def _consumed(self, limit: int, timeout: float) -> list[Message]:
         """Consume. Whatever raises meanwhile, a callback or a signal's handler, has cost what was fetched."""
@@ -101,9 +103,9 @@ class KafkaSource:
 
     def hold(self, topics: frozenset[str]) -> None:
         """Pause these topics' partitions, and let those of the others go on."""
-        if topics != self._held:
-            self._held = topics
-            self._pause_held(())
+        if topics != self._held.topics:
+            self._held.topics = topics
+            self._held.apply(self._consumer, ())
 
     def membership(self) -> Membership:
         """Return member and generation as they are now."""
@@ -142,7 +144,7 @@ class KafkaSource:
 
     def stuck(self) -> dict[Partition, int]:
         """Return the partitions at which one offset fails again and again: a batch that cannot be decompressed."""
-        return {partition: offset for partition, (offset, times) in self._failing.items() if times >= STUCK_AFTER}
+        return self._failing.stuck()
 
     def lag(self) -> dict[Partition, int]:
         """Return high watermark - next offset, from what the last fetch said."""
@@ -192,7 +194,7 @@ class KafkaSource:
             leave([fresh])
             return None
         wedged, self._consumer = [self._consumer], fresh
-        self._unanswered, self._next, self._paused, self._failing = 0, {}, set(), {}
+        self._unanswered, self._next, self._held, self._failing = 0, {}, Held(self._held.topics), Failing()
         if assigned:
             self._rebalances.append(Rebalance(Change.LOST, tuple(Partition(tp.topic, tp.partition) for tp in assigned)))
         self._hear(Trouble("consumer", "_TIMED_OUT", "the client has no answer where a new one has; that takes over"))
@@ -206,7 +208,7 @@ class KafkaSource:
         held = set(self._consumer.assignment()) if gained else set()
         asked = [tp for tp in (TopicPartition(*p) for p in gained) if tp in held]
         self._commit_first(gained)
-        self._pause_held(gained)
+        self._held.apply(self._consumer, gained)
         try:
             committed = self._consumer.committed(asked, COMMITTED_TIMEOUT) if asked else []
         except KafkaException as error:
@@ -216,14 +218,6 @@ class KafkaSource:
             if position.error is None and position.offset < 0:
                 raise self._offset_lost(position.topic, position.partition, "it has no committed offset")
             self._next.setdefault(Partition(position.topic, position.partition), max(position.offset, 0))
-
-    def _pause_held(self, gained: Sequence[Partition]) -> None:
-        """Pause what is to be held, and resume what no longer is; the client's pause outlives a partition's stay."""
-        assigned = {Partition(tp.topic, tp.partition) for tp in self._consumer.assignment()}
-        held = {partition for partition in assigned if partition.topic in self._held}
-        self._consumer.pause([TopicPartition(*p) for p in held - (self._paused - set(gained))])
-        self._consumer.resume([TopicPartition(*p) for p in (self._paused & assigned) - held])
-        self._paused = (self._paused - assigned) | held
 
     def _begin(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         """Assign partitions, those without a committed offset where they begin; runs inside a callback."""
@@ -270,19 +264,22 @@ class KafkaSource:
             if change is Change.ASSIGNED and any(fresh):
                 self._begin(consumer, assigned)
             if change is not Change.ASSIGNED:
+                self._failing.forget(partitions)
                 for partition in partitions:
                     self._next.pop(partition, None)
-                    self._failing.pop(partition, None)
             self._rebalances.append(Rebalance(change, partitions))
 
         return note
 
     def _sound(self, message: Message) -> bool:
-        """Return whether a message is a record; one that is an error is reported, and raised if waiting is no use."""
+        """Return whether a message is a record; ends are noted, errors reported, or raised if waiting is no use."""
         error = message.error()
         if error is None:
             return True
         topic, partition = message.topic() or "?", message.partition()
+        if error.code() == KafkaError._PARTITION_EOF:
+            self._ends[Partition(topic, cast(int, partition))] = cast(int, message.offset())
+            return False
         if error.code() in OFFSET_LOST:
             raise self._offset_lost(topic, cast(int, partition), error.str())
         if error.code() in TOPIC_GONE:
@@ -292,8 +289,7 @@ class KafkaSource:
         self._hear(Trouble("consumer", error.name(), error.str()))
         offset = message.offset()
         if partition is not None and partition >= 0 and offset is not None and offset >= 0:
-            at, times = self._failing.get(Partition(topic, partition), (offset, 0))
-            self._failing[Partition(topic, partition)] = (offset, times + 1 if at == offset else 1)
+            self._failing.fail(Partition(topic, partition), offset)
         return False
 
     def _offset_lost(self, topic: str, partition: int, said: str) -> OffsetLostError:

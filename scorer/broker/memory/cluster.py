@@ -64,12 +64,16 @@ class Log:
     entries: list[Entry] = field(default_factory=list)
     low: int = 0
 
+    @property
+    def stable(self) -> int:
+        """The offset up to which can be read: that of the first record whose transaction is still open, or the end."""
+        open_ones = (at for at, entry in enumerate(self.entries) if entry.transaction.fate is Fate.OPEN)
+        return next(open_ones, len(self.entries))
+
     def read(self, position: int) -> Iterator[tuple[int, Entry]]:
         """Give offsets and committed records from `position` up to the first whose transaction is still open."""
-        for offset in range(position, len(self.entries)):
+        for offset in range(position, self.stable):
             entry = self.entries[offset]
-            if entry.transaction.fate is Fate.OPEN:
-                return
             if entry.transaction.fate is Fate.COMMITTED and not entry.marker:
                 yield offset, entry
 

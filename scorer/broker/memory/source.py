@@ -28,6 +28,7 @@ class MemorySource:
         self._place = Place("", -1)
         self._assigned: tuple[Partition, ...] = ()
         self._next: Offsets = {}
+        self._told: Offsets = {}
         self._held: frozenset[str] = frozenset()
 
     @property
@@ -47,7 +48,8 @@ class MemorySource:
                 rebalances += self._synchronise()
                 rows += self._fetch(limit - len(rows))
             by_topic = groupby(sorted(rows, key=lambda row: row[0].topic), key=lambda row: row[0].topic)
-            return Haul(tuple(_records(topic, list(part)) for topic, part in by_topic), tuple(rebalances))
+            records = tuple(_records(topic, list(part)) for topic, part in by_topic)
+            return Haul(records, tuple(rebalances), self._ends() if len(rows) < limit else {})
 
     def hold(self, topics: frozenset[str]) -> None:
         """Read nothing of these topics."""
@@ -71,7 +73,7 @@ class MemorySource:
         with self._broker.call("rewind"):
             if any(self._broker.unstable(self._name, partition) for partition in self._assigned):
                 raise BrokerError(f"group {self._name}: an open transaction holds back the committed offsets")
-            self._next = {partition: self._committed(partition) for partition in self._assigned}
+            self._next, self._told = {partition: self._committed(partition) for partition in self._assigned}, {}
             return dict(self._next)
 
     def stuck(self) -> dict[Partition, int]:
@@ -95,7 +97,7 @@ class MemorySource:
         member = self.member if change is Change.REVOKED else self._broker.join(self._name, self._topics)
         self._place = Place(member, self._group.generation)
         self._assigned = self._broker.assigned(self._name, member)
-        self._next = {}
+        self._next, self._told = {}, {}
         return [*rebalances, Rebalance(Change.ASSIGNED, self._assigned)]
 
     def _fetch(self, limit: int) -> list[Row]:
@@ -110,6 +112,15 @@ class MemorySource:
             self._next[partition] = part[-1][1] + 1 if part else self._next[partition]
             rows += part
         return rows
+
+    def _ends(self) -> Offsets:
+        """Return where the partitions end that have no more records; each end is told once, as Kafka's client does."""
+        stable = {p: self._broker.logs[p].stable for p in self._next if p.topic not in self._held}
+        ends = {p: end for p, end in stable.items() if not any(self._broker.logs[p].read(self._next[p]))}
+        fresh = {p: end for p, end in ends.items() if self._told.get(p) != end}
+        self._told |= fresh
+        self._next |= fresh
+        return fresh
 
     def _committed(self, partition: Partition) -> int:
         committed, low = self._group.committed.get(partition), self._broker.logs[partition].low
