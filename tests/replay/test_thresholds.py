@@ -244,6 +244,26 @@ def test_only_one_slice_goes_on_a_page(books: Path, card_bundle: Bundle) -> None
         run("diff", path, path, *where, "--report", "d.html")
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--report", "d.html"], "--report says something of a slice of events, and none is named: add --slice FILE"),
+        (["--labels", "l.csv", "--by", "channel"], "--labels, --by say something of a slice"),
+        (["--from", "-1h", "--to", "p0:5"], "--from, --to say"),
+        (["--topic", "t", "--config", "c.yaml", "--bands", "review=0.5"], "--topic, --config, --bands say"),
+        (["--bootstrap", "b:1", "-X", "client.id=x"], "--bootstrap, -X say"),
+    ],
+)
+def test_what_is_asked_of_a_slice_needs_one(
+    card_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Sequence[str], said: str
+) -> None:
+    """A page of nothing, or labels that nobody looks at, are told before anything is compared."""
+    monkeypatch.chdir(tmp_path)
+
+    assert said in refused("diff", str(card_bundle.path), str(card_bundle.path), *options)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_replays_page_and_gate_know_cost_calibration_and_drift(
     books: Path, card_bundle: Bundle, tmp_path: Path
 ) -> None:
