@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from scorer.errors import SelectionError, TopicMissingError
 from scorer.records import Records
 from scorer.replay.sinks import parquet
+from scorer.replay.tables import of_parquet
 from scorer.replay.tape import Tape
 
 Slice: TypeAlias = Mapping[int, range]
@@ -59,7 +60,7 @@ class EventFile:
         if topic != self.topic:
             raise TopicMissingError(f"{self.path}: holds events of {self.topic}, not of {topic}")
         if self.path.suffix == ".parquet":
-            return {0: range(self._table().metadata.num_rows)}
+            return {0: range(self._count())}
         with self.path.open("rb") as file:
             return {0: range(sum(1 for _ in file))}
 
@@ -83,14 +84,16 @@ class EventFile:
             with self.path.open("rb") as file:
                 yield from (line.rstrip(b"\r\n") for line in file)
             return
-        for batch in self._table().iter_batches():
-            yield from map(msgspec.json.encode, batch.to_pylist())
-
-    def _table(self) -> Any:
         try:
-            return parquet().ParquetFile(self.path)
+            yield from map(msgspec.json.encode, of_parquet(self.path))
+        except ValueError as error:
+            raise SelectionError(f"--events {self.path}: cannot be read: {error}") from error
+
+    def _count(self) -> int:
+        try:
+            return int(parquet().ParquetFile(self.path).metadata.num_rows)
         except (OSError, ValueError) as error:
-            raise SelectionError(f"{self.path}: cannot be read as Parquet: {error}") from error
+            raise SelectionError(f"--events {self.path}: cannot be read: this is no Parquet: {error}") from error
 
 
 def _is_tape(path: Path) -> bool:
