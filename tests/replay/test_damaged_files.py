@@ -103,6 +103,28 @@ def test_a_byte_order_mark_is_no_part_of_labels_or_scores(tmp_path: Path, name: 
     assert "labels are too few to fit bands on: 1 frauds" in refused(*fit(path))
 
 
+def test_a_mark_and_blank_lines_are_no_events(card_bundle: Bundle, tmp_path: Path) -> None:
+    """Every event is decided, and its offset leads to its line, counted from 0, in a slice of the file too."""
+    path, out = tmp_path / "events.jsonl", tmp_path / "o.jsonl"
+    texts = [json.dumps(event(number)) for number in range(4)]
+    path.write_bytes("\r\n".join(["\ufeff" + texts[0], "", texts[1], "  ", texts[2], texts[3], "", "\n"]).encode())
+    options = ["--topic", "t", "--bundle", str(card_bundle.path), "--out", str(out), "--json"]
+
+    for ends, expected in (
+        ([], {0: "t0", 2: "t1", 4: "t2", 5: "t3"}),
+        (["--from", "p0:1", "--to", "p0:5"], {2: "t1", 4: "t2"}),
+    ):
+        told = CliRunner().invoke(app, ["replay", "--events", str(path), *options, *ends], catch_exceptions=False)
+        report = json.loads(told.stdout)
+        assert (report["events"], report["decided"], report["rejected"]) == (len(expected), len(expected), {})
+        made = [json.loads(line) for line in out.read_bytes().splitlines()]
+        assert {one["offset"]: one["event_id"] for one in made} == expected
+    path.write_bytes(b"\n \n")
+    assert "nothing lies between --from and --to; t-0 holds nothing" in refused(
+        "replay", "--events", str(path), *options
+    )
+
+
 def fit(scores: Path) -> list[str]:
     """Return the arguments of a fit on a file of scores."""
     options = ["--topic", "t", "--bands", "block=0.5", "--recall", "0.5"]
