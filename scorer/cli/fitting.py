@@ -152,13 +152,15 @@ def of_file(ask: Ask, file: Path) -> Iterator[Case]:
     table = scores.read(file, topic=topic, labels=known, amount=costs.amount if costs else None, by=ask.by)
     topic, scored = topic or _topic(table, file), table.scored
     pricing.check_amounts(scored, costs)
-    first, last = (int(scored.time.min()), int(scored.time.max())) if scored.days else (None, None)
+    span = scored.span
+    days = span.days if span else None
+    first, last = (span.first, span.last) if span and days else (None, None)
     effective = Bands.of(bands, otherwise)
     yield Case(
         kind="fit",
         made=int(time.time() * 1000),
         version=version("scorer"),
-        subject=Subject(topic, str(file), {}, first, last, scored.days or 1.0),
+        subject=Subject(topic, str(file), {}, first, last, days or 1.0),
         side=Side("today's bands", "", "", "", effective.version, dict(bands), otherwise),
         flow=Flow(len(scored), len(scored), {}, {}),
         scored=scored,

@@ -29,7 +29,8 @@ class Side(msgspec.Struct, frozen=True):
 class Subject(msgspec.Struct, frozen=True):
     """What was looked at: a topic's slice (per partition [from, to)), or files; `days` is its length by event time.
 
-    `days` is what rates per day are computed with: from the first event to the last, 1 hour at least.
+    `days` is what rates per day are computed with: from `first_time` to `last_time`, 1 hour at least. These are the
+    first and the last event's, but for strays, as `span` says.
     """
 
     topic: str

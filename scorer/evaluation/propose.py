@@ -12,6 +12,7 @@ from scorer.evaluation.findings import Costs, Effect, Proposal
 from scorer.evaluation.fit import Goal, fitted, problem, solve
 from scorer.evaluation.resample import Bootstrap, of_confusion, of_edges, of_rate
 from scorer.evaluation.scored import Scored, band_of
+from scorer.evaluation.span import warnings
 
 WEEK = 6.5
 """Days that are nearly a week."""
@@ -97,8 +98,7 @@ def _warnings(scored: Scored, goal: Goal, found: Effect) -> list[str]:
             said.append(f"{without:,} frauds have no {goal.costs.amount}: they count as the mean of the others")
     empty = [name for name, events in list(found.bands.items())[1:] if not events]
     said += [f"band {name} is empty: with these costs, no event is worth it" for name in empty]
-    if scored.days is None:
-        said.append("the events have no times: a day is the whole slice")
-    elif scored.days < WEEK:
+    said += warnings(scored.span)
+    if scored.days and scored.days < WEEK:
         said.append(f"rates a day, and their intervals, rest on {scored.days:.1f} days: take a whole week")
     return said

@@ -18,7 +18,7 @@ ASSESSED = ("cost", "cost_before", "cost_rise", "reviews_per_day", "reviews_per_
 METRICS = (
     *("events", "rejected", "flips", "different_scores", "max_change", "missing", "extra", "recorded_twice"),
     *(f"{name}{side}" for name in ("alerts", "alerts_per_day", "precision", "recall") for side in ("", "_before")),
-    *("labelled", "precision_drop", "recall_drop"),
+    *("labelled", "precision_drop", "recall_drop", "stray_times"),
     *ASSESSED,
 )
 """What a condition may be set on."""
@@ -114,6 +114,7 @@ def _missing(metric: str) -> str:
         "ece": "there are no labels",
         "psi": "the bundle was packed without examples, so it has no references",
         "alerts_per_day": "the events have no times",
+        "stray_times": "the events have no times",
     }
     return words.get(metric, "there are no decisions to compare with, or no event was decided both times")
 

@@ -17,7 +17,8 @@ from scorer.evaluation.findings import Confusion, Costs
 from scorer.evaluation.fit import Goal, fitted, problem, solve
 from scorer.evaluation.propose import as_yaml, propose
 from scorer.evaluation.resample import Bootstrap, of_confusion
-from scorer.evaluation.scored import DAY, Scored, band_of
+from scorer.evaluation.scored import Scored, band_of
+from scorer.evaluation.span import DAY
 from tests.evaluation.events import simulated
 
 TODAY: Mapping[int, Mapping[str, float]] = {

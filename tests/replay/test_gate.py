@@ -87,6 +87,23 @@ def test_figures_are_those_of_a_slow_count(events: list[Event]) -> None:
     assert not SHARELESS & {name for name, figure in found.items() if figure.of is not None}
 
 
+def test_a_wrong_time_does_not_thin_out_the_alerts_of_a_day() -> None:
+    """One event of 1970 makes no twenty thousand days, and no gate passes by it; it is counted as a stray time."""
+    report, rows, recorded, _ = world([(0, at % 3, "review", 0, "a") for at in range(60)])
+    rows["time"] += 1_750_000_000_000
+    plain = figures(report, rows, recorded)
+    rows["time"][0] = 0
+
+    found = figures(report, rows, recorded)
+
+    assert plain["alerts_per_day"].value == 40 / (59 / 24)
+    assert plain["stray_times"] == Figure(0, 60)
+    assert found["alerts_per_day"].value == 40 / (58 / 24)
+    assert found["alerts_per_day_before"].value == 60 / (58 / 24)
+    assert found["stray_times"] == Figure(1, 60)
+    assert judge(found, [parse("stray_times > 1%"), parse("alerts_per_day > 10")])[0].failed
+
+
 @given(EVENTS)
 def test_segments_add_up(events: list[Event]) -> None:
     """Each value of a field has its own counts, the most frequent first."""
