@@ -221,7 +221,8 @@ class Proposal(msgspec.Struct, frozen=True):
     """Bands that were fitted for a topic: why, what they do, how sure that is, and the text to paste.
 
     `intervals` are of `precision`, `recall`, `alerts_per_day`, `reviews_per_day`, `cost` and, by the name of its band
-    (`edge.review`), every edge.
+    (`edge.review`), every edge. Where the goal names a band, they are also of `precision.block` and `recall.block`, of
+    the events in it or higher, and of `events_per_day.block`, of those in it.
     """
 
     topic: str
