@@ -49,6 +49,28 @@ def test_only_the_edges_change(text: str, expected: str) -> None:
     assert yaml.safe_load(expected)["topics"]["payments"]["bands"] == BANDS
 
 
+@pytest.mark.parametrize("ending", ["\r\n", "\n", "\r"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("    bands: {review: 0.5, block: 0.9}|", "    bands: {review: 0.25, block: 0.875}|"),
+        ("", "    bands: {review: 0.25, block: 0.875}|"),
+    ],
+)
+def test_line_ends_stay_as_they_are(tmp_path: Path, ending: str, before: str, after: str) -> None:
+    """Also those of another system, and those that are mixed; a line that is added ends as the first one does."""
+    file, form = tmp_path / "scorer.yaml", "# ours|topics:|  payments:|{}    bundle: b|# the last, mixed\n# end\r\n"
+
+    def data(bands: str) -> bytes:
+        return form.format(bands).replace("|", ending).encode()
+
+    file.write_bytes(data(before))
+
+    write_bands(file, "payments", BANDS)
+
+    assert file.read_bytes() == data(after)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

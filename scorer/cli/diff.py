@@ -73,7 +73,12 @@ def diff(
         Look(before, after, where, topic, start, stop, configuration, bands, given, labels, by or (), report)
         for where in slices or ()
     ]
-    check_slices(slices or (), report)
+    of_slices = {
+        "--topic": topic, "--from": start != "beginning", "--to": stop != "end", "--config": configuration,
+        "--bands": bands, "--bootstrap": bootstrap, "-X": properties, "--labels": labels, "--by": by,
+        "--report": report,
+    }  # fmt: skip
+    check_slices(slices or (), report, [option for option, value in of_slices.items() if value])
     from scorer.bundle.diff.difference import difference
     from scorer.bundle.trust.custody import take
 

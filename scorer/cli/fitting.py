@@ -47,13 +47,17 @@ class Ask:
     report: Path | None
 
     def check(self) -> None:
-        """Raise SelectionError for goals that contradict each other, or none."""
-        goal = self.goal
-        single = [goal.precision, goal.recall, None if self.costs else goal.capacity]
+        """Raise SelectionError for goals that contradict each other, or none, and for costs that are none."""
+        from scorer.evaluation.pricing import parts
+
+        goal, priced = self.goal, self.costs is not None
+        single = [goal.precision, goal.recall, None if priced else goal.capacity]
         if [self.costs, *single].count(None) != len(single):
             raise SelectionError(WANTED)
-        if self.costs and goal.band:
+        if priced and goal.band:
             raise SelectionError("--costs moves every edge; --band goes with --precision, --recall or --capacity")
+        if self.costs is not None:
+            parts(self.costs)
 
 
 def fitted(case: Case, goal: Goal, bootstrap: Bootstrap) -> Report:
@@ -143,18 +147,20 @@ def of_file(ask: Ask, file: Path) -> Iterator[Case]:
     if ask.labels and ask.labels.startswith("topic:"):
         raise SelectionError("--scores goes with a file of labels, or has them itself in a column `label`")
     topic, bands, otherwise = _today(ask)
-    costs = pricing.read(ask.costs, list(bands)) if ask.costs else None
+    costs = pricing.read(ask.costs, list(bands)) if ask.costs is not None else None
     known = labels.read(Path(ask.labels)) if ask.labels else None
     table = scores.read(file, topic=topic, labels=known, amount=costs.amount if costs else None, by=ask.by)
     topic, scored = topic or _topic(table, file), table.scored
     pricing.check_amounts(scored, costs)
-    first, last = (int(scored.time.min()), int(scored.time.max())) if scored.days else (None, None)
+    span = scored.span
+    days = span.days if span else None
+    first, last = (span.first, span.last) if span and days else (None, None)
     effective = Bands.of(bands, otherwise)
     yield Case(
         kind="fit",
         made=int(time.time() * 1000),
         version=version("scorer"),
-        subject=Subject(topic, str(file), {}, first, last, scored.days or 1.0),
+        subject=Subject(topic, str(file), {}, first, last, days or 1.0),
         side=Side("today's bands", "", "", "", effective.version, dict(bands), otherwise),
         flow=Flow(len(scored), len(scored), {}, {}),
         scored=scored,

@@ -108,7 +108,13 @@ def _edges(bands: Bands) -> dict[str, float]:
     return {name: float(str(edge)) for name, edge in zip(bands.names[1:], bands.edges[1:], strict=True)}
 
 
-def check_slices(slices: Sequence[str], report: Path | None) -> None:
-    """Raise SelectionError for a page of several slices."""
+def check_slices(slices: Sequence[str], report: Path | None, given: Sequence[str]) -> None:
+    """Raise SelectionError for a page of several slices, and for options that were `given` without any."""
+    if given and not slices:
+        does = "says" if len(given) == 1 else "say"
+        raise SelectionError(
+            f"{', '.join(given)} {does} something of a slice of events, and none is named: add --slice FILE, or "
+            "--slice topic:NAME"
+        )
     if report and len(slices) > 1:
         raise SelectionError("--report is of one --slice; write them one at a time")

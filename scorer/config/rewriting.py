@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import yaml
 
 from scorer.errors import ConfigError
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 def write_bands(path: Path, topic: str, bands: Mapping[str, float]) -> None:
@@ -23,10 +26,10 @@ def write_bands(path: Path, topic: str, bands: Mapping[str, float]) -> None:
         raise ConfigError(f"{path}: bands are written into YAML only; paste them by hand")
     file = path.resolve()
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_bytes().decode()  # as bytes: its line ends are its own
         fresh = rewritten(text, topic, bands, path)
         beside = file.with_name(f"{file.name}.fresh")
-        beside.write_text(fresh, encoding="utf-8")
+        beside.write_bytes(fresh.encode())
         shutil.copymode(file, beside)
         os.replace(beside, file)
     except (OSError, yaml.YAMLError) as error:
@@ -61,7 +64,9 @@ def _added(text: str, node: yaml.MappingNode, bands: Mapping[str, float]) -> str
     listed = ", ".join(
         f"{yaml.safe_dump(name, width=1000).splitlines()[0]}: {_number(edge)}" for name, edge in bands.items()
     )
-    line = f"bands: {{{listed}}}" + (", " if node.flow_style else "\n" + " " * first.column)
+    ending = _LINE_END.search(text)
+    line = f"bands: {{{listed}}}"
+    line += ", " if node.flow_style else (ending[0] if ending else "\n") + " " * first.column
     return text[: first.index] + line + text[first.index :]
 
 

@@ -29,6 +29,7 @@ from scorer.evaluation.findings import (
 from scorer.evaluation.propose import as_yaml
 from scorer.evaluation.scored import Mask, Scored, band_of
 from scorer.evaluation.shift import Sides, difference
+from scorer.evaluation.span import warnings
 
 MOST_SEGMENTS = 40
 """Values of a field that have a row of their own."""
@@ -210,8 +211,8 @@ def _warnings(case: Case) -> Sequence[str]:
     scored, known = case.scored, int(np.count_nonzero(case.scored.label >= 0))
     if known and known < len(scored) and not case.proposal:
         said.append(f"{known / len(scored):.1%} of the events have a label: precision, recall and cost are of those")
-    if scored.days is None and not case.proposal:
-        said.append("the events have no times: a day is the whole slice")
+    if not case.proposal:
+        said += warnings(scored.span)
     if known and _quality(scored) is None:
         said.append("the labels are all of one kind: precision, recall and curves say nothing")
     return said

@@ -26,7 +26,7 @@ def effect(scored: Scored, band: NDArray[np.integer], names: Sequence[str], cost
         alerts_per_day=float(np.count_nonzero(alert)) / days,
         reviews_per_day=reviewed / days,
         bands=dict(zip(names, counts.tolist(), strict=True)),
-        confusion=_confusion(scored, alert, None if costs is None else float(prices(scored, band, names, costs).sum())),
+        confusion=confusion(scored, alert, None if costs is None else float(prices(scored, band, names, costs).sum())),
     )
 
 
@@ -85,7 +85,8 @@ def _reviewed(names: Sequence[str], costs: Costs | None) -> list[int]:
     return [at for at, name in enumerate(names) if at and name in reviewed]
 
 
-def _confusion(scored: Scored, alert: Mask, price: float | None) -> Confusion | None:
+def confusion(scored: Scored, alert: Mask, price: float | None) -> Confusion | None:
+    """Return labelled events by `alert` and label, with what all of it costs; None without a label."""
     fraud, legitimate = scored.fraud, scored.legitimate
     if not (fraud.any() or legitimate.any()):
         return None

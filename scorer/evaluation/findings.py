@@ -29,7 +29,8 @@ class Side(msgspec.Struct, frozen=True):
 class Subject(msgspec.Struct, frozen=True):
     """What was looked at: a topic's slice (per partition [from, to)), or files; `days` is its length by event time.
 
-    `days` is what rates per day are computed with: from the first event to the last, 1 hour at least.
+    `days` is what rates per day are computed with: from `first_time` to `last_time`, 1 hour at least. These are the
+    first and the last event's, but for strays, as `span` says.
     """
 
     topic: str
@@ -220,7 +221,8 @@ class Proposal(msgspec.Struct, frozen=True):
     """Bands that were fitted for a topic: why, what they do, how sure that is, and the text to paste.
 
     `intervals` are of `precision`, `recall`, `alerts_per_day`, `reviews_per_day`, `cost` and, by the name of its band
-    (`edge.review`), every edge.
+    (`edge.review`), every edge. Where the goal names a band, they are also of `precision.block` and `recall.block`, of
+    the events in it or higher, and of `events_per_day.block`, of those in it.
     """
 
     topic: str

@@ -21,12 +21,7 @@ def read(text: str, bands: Sequence[str]) -> Costs:
     `missed` is a number, or the path of the event's field that has the amount; what is not named costs 0. Raises
     SelectionError for anything else.
     """
-    given: dict[str, str] = {}
-    for part in text.split(","):
-        name, equals, value = (word.strip() for word in part.partition("="))
-        if name not in NAMES or name in given or not equals or not value:
-            raise SelectionError(f"--costs {text!r}: {part!r} is not one more of {', '.join(NAMES)}; write {EXAMPLE}")
-        given[name] = value
+    given = parts(text)
     reviewed = given.get("reviewed", "").split("+") if "reviewed" in given else default_reviewed(bands)
     if unknown := [name for name in reviewed if name not in bands]:
         raise SelectionError(f"--costs {text!r}: no band is called {unknown[0]!r}; there are {', '.join(bands)}")
@@ -37,6 +32,19 @@ def read(text: str, bands: Sequence[str]) -> Costs:
         if wrong or (number is not None and not 0 <= number < float("inf")):
             raise SelectionError(f"--costs {text!r}: {name} is no number of 0 or more; write {EXAMPLE}")
     return Costs(numbers["false_positive"] or 0.0, numbers["missed"] or 0.0, amount, numbers["review"] or 0.0, reviewed)
+
+
+def parts(text: str) -> dict[str, str]:
+    """Return what is said of each name; raises SelectionError for a text that says nothing, or is none of costs."""
+    if not text.strip():
+        raise SelectionError(f"--costs {text!r}: says nothing; write {EXAMPLE}, or leave --costs out")
+    given: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = (word.strip() for word in part.partition("="))
+        if name not in NAMES or name in given or not equals or not value:
+            raise SelectionError(f"--costs {text!r}: {part!r} is not one more of {', '.join(NAMES)}; write {EXAMPLE}")
+        given[name] = value
+    return given
 
 
 def check_amounts(scored: Scored, costs: Costs | None) -> None:

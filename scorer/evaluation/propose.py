@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
-from scorer.evaluation.effect import default_reviewed, effect, prices
-from scorer.evaluation.findings import Costs, Effect, Proposal
+from scorer.evaluation.effect import confusion, default_reviewed, effect, prices
+from scorer.evaluation.findings import Costs, Effect, Interval, Proposal
 from scorer.evaluation.fit import Goal, fitted, problem, solve
 from scorer.evaluation.resample import Bootstrap, of_confusion, of_edges, of_rate
 from scorer.evaluation.scored import Scored, band_of
+from scorer.evaluation.span import warnings
 
 WEEK = 6.5
 """Days that are nearly a week."""
@@ -36,6 +38,9 @@ def propose(
     intervals = of_edges(posed, chosen, bootstrap) | of_confusion(found.confusion, paid, bootstrap)
     intervals["alerts_per_day"] = of_rate(scored, band > 0, days, bootstrap)
     intervals["reviews_per_day"] = of_rate(scored, reviewed, days, bootstrap)
+    own = _of_band(scored, band, names.index(goal.band), days, bootstrap) if goal.band else {}
+    intervals |= {f"{figure}.{goal.band}": interval for figure, interval in own.items()}
+    told = [_told(goal.band, own, bootstrap.confidence)] if goal.band not in (None, names[1]) else []
     return Proposal(
         topic=topic,
         objective=goal.words,
@@ -45,7 +50,7 @@ def propose(
         intervals=intervals,
         confidence=bootstrap.confidence,
         yaml=as_yaml(topic, chosen),
-        warnings=list(_warnings(scored, goal, found)),
+        warnings=[*told, *_warnings(scored, goal, found)],
     )
 
 
@@ -84,6 +89,25 @@ def _reviewed(bands: Mapping[str, float], costs: Costs | None) -> list[str]:
     return costs.reviewed if costs else default_reviewed(list(bands))
 
 
+def _of_band(scored: Scored, band: NDArray[np.intp], at: int, days: float, bootstrap: Bootstrap) -> dict[str, Interval]:
+    """Return what the goal's own band does: precision and recall of events in it or higher, the rate of those in it."""
+    found = confusion(scored, band >= at, None)
+    assert found
+    rate = of_rate(scored, band == at, days, bootstrap)
+    return of_confusion(found, np.zeros(0), bootstrap) | {"events_per_day": rate}
+
+
+def _told(band: str, own: Mapping[str, Interval], confidence: float) -> str:
+    """Say in words what a band does that was named: the figures of all alerts are those of the lowest one."""
+    said = {
+        name: f"{one.value:.4g} ({confidence:.0%} interval {one.low:.4g} to {one.high:.4g})"
+        for name, one in own.items()
+    }
+    rate = said.pop("events_per_day")
+    shares = ", ".join(f"{name} {text}" for name, text in said.items())
+    return f"of band {band} and higher: {shares}; in {band} alone, events a day {rate}"
+
+
 def _warnings(scored: Scored, goal: Goal, found: Effect) -> list[str]:
     said = []
     labelled = int(np.count_nonzero(scored.label >= 0))
@@ -97,8 +121,7 @@ def _warnings(scored: Scored, goal: Goal, found: Effect) -> list[str]:
             said.append(f"{without:,} frauds have no {goal.costs.amount}: they count as the mean of the others")
     empty = [name for name, events in list(found.bands.items())[1:] if not events]
     said += [f"band {name} is empty: with these costs, no event is worth it" for name in empty]
-    if scored.days is None:
-        said.append("the events have no times: a day is the whole slice")
-    elif scored.days < WEEK:
+    said += warnings(scored.span)
+    if scored.days and scored.days < WEEK:
         said.append(f"rates a day, and their intervals, rest on {scored.days:.1f} days: take a whole week")
     return said

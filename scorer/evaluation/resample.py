@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scorer.errors import SelectionError
 from scorer.evaluation.findings import Confusion, Interval
 from scorer.evaluation.fit import Problem, solve
-from scorer.evaluation.scored import DAY, Mask, Scored
+from scorer.evaluation.scored import Mask, Scored
+from scorer.evaluation.span import DAY
 
 WEEK = 7
 """Days over which a coming rate is averaged."""
@@ -90,10 +91,11 @@ def of_rate(scored: Scored, counted: Mask, days: float, bootstrap: Bootstrap) ->
 
 
 def _daily(scored: Scored, counted: Mask) -> NDArray[np.float64]:
-    """Return how many of the events fell on each whole day since the first one."""
-    if not len(scored):
+    """Return how many of the events fell on each whole day of their span."""
+    span = scored.span
+    if span is None:
         return np.zeros(0)
-    since = scored.time - scored.time.min()
-    whole = (int(since.max()) + DAY // 10) // DAY  # a night without events may end the last one
-    day = since[counted] // DAY
+    whole = (span.last - span.first + DAY // 10) // DAY  # a night without events may end the last one
+    times = scored.time[counted]
+    day = (times[(times >= span.first) & (times <= span.last)] - span.first) // DAY
     return np.bincount(day[day < whole], minlength=whole).astype(np.float64)

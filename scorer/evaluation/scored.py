@@ -9,11 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer.evaluation.findings import Costs
-
-DAY = 86_400_000
-"""Milliseconds of a day."""
-SHORTEST = DAY / 24
-"""A span counts as an hour at least: a rate per day of a few seconds is noise."""
+from scorer.evaluation.span import Span, span
 
 Mask: TypeAlias = NDArray[np.bool_]
 
@@ -52,10 +48,15 @@ class Scored:
         return legitimate
 
     @property
+    def span(self) -> Span | None:
+        """From when to when the events are, but for strays; None without an event."""
+        return span([self.time])
+
+    @property
     def days(self) -> float | None:
-        """The span of the events' times, an hour at least; None where all have the same, as in a file without times."""
-        span = float(np.ptp(self.time)) if len(self) else 0.0
-        return max(span, SHORTEST) / DAY if span else None
+        """The days of the span; None where all events have the same time, as in a file without times."""
+        found = self.span
+        return found.days if found else None
 
     def losses(self, costs: Costs) -> NDArray[np.float64]:
         """Return what each fraud costs if it is missed, 0 for all others.

@@ -61,8 +61,9 @@ class Evidence:
 
     def subject(self, source: str) -> Subject:
         """Return what was looked at."""
-        time, days = self.rows["time"], self.scored().days
-        first, last = (int(time.min()), int(time.max())) if days else (None, None)
+        found = self.scored().span
+        days = found.days if found else None
+        first, last = (found.first, found.last) if found and days else (None, None)
         return Subject(self.report.topic, source, dict(self.report.slice), first, last, days or 1.0)
 
     def flow(self) -> Flow:

@@ -1,7 +1,7 @@
 """A replay's Report and rows → the figures that a gate may be set on. Pure.
 
 An *alert* is an event in any band but the lowest, which has no edge; a *fraud* one whose label says so. Precision and
-recall are of labelled events alone.
+recall are of labelled events alone. Days are those of `evaluation.span`; `stray_times` counts events that lie outside.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer.evaluation.findings import Report as Findings
+from scorer.evaluation.span import span
 from scorer.replay.compare import Comparison, Report
 from scorer.replay.recorded import Recorded
 
-DAY = 86_400_000
-SHORTEST = DAY / 24
-"""A span counts as an hour at least: a rate per day of a few seconds is noise."""
 CHUNK = 1 << 20
 
 
@@ -122,10 +120,10 @@ def figures(report: Report, rows: NDArray[Any], recorded: Recorded | None) -> di
         after += _effect(chunk, chunk["band"] > 0)
         if recorded:
             before += _before(chunk, recorded, otherwise)
-    days = _days(rows)
+    days, strays = _days(rows, report.decided)
     if "label" in (rows.dtype.names or ()):
         found["labelled"] = Figure(after.labelled, report.decided)
-    found |= _of_side(after, report.decided, days, "")
+    found |= _of_side(after, report.decided, days, "") | strays
     if recorded:
         found |= _of_side(before, report.decided, days, "_before")
         found |= _drops(after, before)
@@ -199,7 +197,9 @@ def _before(rows: NDArray[Any], recorded: Recorded, otherwise: str) -> Effect:
     return effect
 
 
-def _days(rows: NDArray[Any]) -> float | None:
-    """Return the span of the events' times; None where they are all at one, as those of a file without times."""
-    span = float(np.ptp(rows["time"])) if len(rows) else 0.0
-    return max(span, SHORTEST) / DAY if span else None
+def _days(rows: NDArray[Any], decided: int) -> tuple[float | None, dict[str, Figure]]:
+    """Return the days of the events' times, and how many were left out of them; None and nothing without times."""
+    found = span(np.asarray(rows["time"][start : start + CHUNK]) for start in range(0, len(rows), CHUNK))
+    if found is None or found.days is None:
+        return None, {}
+    return found.days, {"stray_times": Figure(found.strays, decided)}

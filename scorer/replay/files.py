@@ -1,22 +1,24 @@
 """Files of events as a past to replay: recorded ones (`tape`), JSON lines, or Parquet, one event a line or row.
 
-A file that was not recorded has one partition, 0, and offsets counted from 0; its events have no time of their own but
-the one that the bundle reads in them.
+A file that was not recorded has one partition, 0, and its lines, or rows, counted from 0, are the offsets; its events
+have no time of their own but the one that the bundle reads in them. A blank line is no event and takes an offset, as a
+transaction's mark does in a topic: an event's offset leads to its line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import dropwhile, islice, takewhile
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from scorer.errors import SelectionError, TopicMissingError
 from scorer.records import Records
 from scorer.replay.sinks import parquet
+from scorer.replay.tables import lines, of_parquet
 from scorer.replay.tape import Tape
 
 Slice: TypeAlias = Mapping[int, range]
@@ -55,42 +57,41 @@ class EventFile:
     topic: str
 
     def extent(self, topic: str) -> dict[int, range]:
-        """Return the one partition with its number of events; raises TopicMissingError for another topic."""
+        """Return the one partition up to its last event; raises TopicMissingError for another topic."""
         if topic != self.topic:
             raise TopicMissingError(f"{self.path}: holds events of {self.topic}, not of {topic}")
         if self.path.suffix == ".parquet":
-            return {0: range(self._table().metadata.num_rows)}
-        with self.path.open("rb") as file:
-            return {0: range(sum(1 for _ in file))}
+            return {0: range(self._count())}
+        return {0: range(max((place for place, _ in lines(self.path)), default=-1) + 1)}
 
     def offsets_at(self, topic: str, partitions: Sequence[int], milliseconds: int) -> dict[int, int]:  # noqa: ARG002
         """Raise SelectionError: lines have no time."""
         raise SelectionError(f"{self.path}: its events have no record time; choose with --from p0:LINE --to p0:LINE")
 
     def read(self, topic: str, selected: Slice, limit: int) -> Iterator[Records]:
-        """Yield the lines of a slice in batches of at most `limit`."""
+        """Yield the events of a slice in batches of at most `limit`."""
         chosen = selected[0]
-        lines = islice(self._values(), chosen.start, chosen.stop)
-        at = chosen.start
-        while values := list(islice(lines, limit)):
-            count = len(values)
-            offsets = range(at, at + count)
+        until = takewhile(lambda event: event[0] < chosen.stop, self._events())
+        events = dropwhile(lambda event: event[0] < chosen.start, until)
+        while batch := list(islice(events, limit)):
+            offsets, values = zip(*batch, strict=True)
+            count = len(batch)
             yield Records.of(topic, [0] * count, offsets, [UNKNOWN_TIME] * count, [None] * count, values)
-            at += count
 
-    def _values(self) -> Iterator[bytes]:
+    def _events(self) -> Iterator[tuple[int, bytes]]:
         if self.path.suffix != ".parquet":
-            with self.path.open("rb") as file:
-                yield from (line.rstrip(b"\r\n") for line in file)
+            yield from lines(self.path)
             return
-        for batch in self._table().iter_batches():
-            yield from map(msgspec.json.encode, batch.to_pylist())
-
-    def _table(self) -> Any:
         try:
-            return parquet().ParquetFile(self.path)
+            yield from enumerate(map(msgspec.json.encode, of_parquet(self.path)))
+        except ValueError as error:
+            raise SelectionError(f"--events {self.path}: cannot be read: {error}") from error
+
+    def _count(self) -> int:
+        try:
+            return int(parquet().ParquetFile(self.path).metadata.num_rows)
         except (OSError, ValueError) as error:
-            raise SelectionError(f"{self.path}: cannot be read as Parquet: {error}") from error
+            raise SelectionError(f"--events {self.path}: cannot be read: this is no Parquet: {error}") from error
 
 
 def _is_tape(path: Path) -> bool:

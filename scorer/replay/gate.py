@@ -18,10 +18,12 @@ ASSESSED = ("cost", "cost_before", "cost_rise", "reviews_per_day", "reviews_per_
 METRICS = (
     *("events", "rejected", "flips", "different_scores", "max_change", "missing", "extra", "recorded_twice"),
     *(f"{name}{side}" for name in ("alerts", "alerts_per_day", "precision", "recall") for side in ("", "_before")),
-    *("labelled", "precision_drop", "recall_drop"),
+    *("labelled", "precision_drop", "recall_drop", "stray_times"),
     *ASSESSED,
 )
 """What a condition may be set on."""
+SHARELESS = frozenset({"events", "max_change", "alerts_per_day", "alerts_per_day_before", *ASSESSED})
+"""Of these, no percentage makes sense."""
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -70,6 +72,8 @@ def parse(text: str) -> Condition:
         near = get_close_matches(metric, METRICS, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(METRICS)}"
         raise SelectionError(f"--fail-if {text!r}: no figure is called {metric}; {hint}")
+    if percent and metric in SHARELESS:
+        raise SelectionError(f"--fail-if {text!r}: {metric} is no share of anything; write a number without %")
     return Condition(text.strip(), metric, comparison, float(number), bool(percent))
 
 
@@ -95,8 +99,6 @@ def _judged(figure: Figure | None, condition: Condition) -> Verdict:
         return Verdict(condition.text, None, True, f"{condition.metric} is not known: {_missing(condition.metric)}")
     value = figure.value
     if condition.percent:
-        if figure.of is None:
-            return Verdict(condition.text, value, True, f"{condition.metric} has no share; write a number without %")
         value = 100.0 * value / figure.of if figure.of else 0.0
     failed = _OPERATORS[condition.comparison](value, condition.limit)
     unit = "%" if condition.percent else ""
@@ -112,6 +114,7 @@ def _missing(metric: str) -> str:
         "ece": "there are no labels",
         "psi": "the bundle was packed without examples, so it has no references",
         "alerts_per_day": "the events have no times",
+        "stray_times": "the events have no times",
     }
     return words.get(metric, "there are no decisions to compare with, or no event was decided both times")
 

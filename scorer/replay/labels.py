@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scorer.errors import SelectionError
-from scorer.replay.sinks import parquet
+from scorer.replay.tables import rows as rows_of
 
 _ENCODE = msgspec.json.Encoder().encode
 Moment: TypeAlias = int | float | datetime
@@ -44,7 +43,7 @@ class Labels:
         for number, row in enumerate(rows, 1):
             try:
                 text, label, time = _ENCODE(row["event_id"]), label_of(row["label"]), moment_of(row.get("time"))
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
+            except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
                 raise SelectionError(
                     f"{where}, label {number}: needs event_id, label as 0, 1, true or false, and perhaps time, as RFC "
                     f"3339 or a number; it has {_found(row)}"
@@ -105,24 +104,16 @@ def of_values(values: Iterable[bytes | None], where: str) -> Labels:
     labels = Labels()
     try:
         labels.add((msgspec.json.decode(value) for value in values if value), where)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SelectionError(f"{where}: a label is no JSON object: {error}") from error
     return labels
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    if path.suffix == ".parquet":
-        for batch in parquet().ParquetFile(path).iter_batches():
-            yield from batch.to_pylist()
-    elif path.suffix == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for row in csv.DictReader(file):
-                yield row
-                if (row.get("event_id") or "").isdecimal():
-                    yield {**row, "event_id": int(row["event_id"])}
-    else:
-        with path.open("rb") as file:
-            yield from (msgspec.json.decode(line) for line in file if line.strip())
+    for row in rows_of(path):
+        yield row
+        if path.suffix == ".csv" and (row.get("event_id") or "").isdecimal():
+            yield {**row, "event_id": int(row["event_id"])}
 
 
 def _found(row: Any) -> str:

@@ -23,6 +23,10 @@ UNITS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _RELATIVE: Final = re.compile(r"-([0-9]{1,9})([smhd])")
 _NAMED: Final = re.compile(r"p([0-9]{1,9}):([0-9]{1,18})")
 _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_OF_TIMES: Final = (
+    ". Times are those of records' timestamps, and of the broker's clock where a transaction ends; of a topic filled "
+    "with old timestamps, name offsets: --from p0:123"
+)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -94,7 +98,8 @@ def select(
     selected = {number: range(first[number], last[number]) for number in extent}
     if not any(selected.values()):
         held = ", ".join(f"{topic}-{number} holds {_held(offsets)}" for number, offsets in extent.items())
-        raise SelectionError(f"{topic}: nothing lies between --from and --to; {held}")
+        timed = At in (type(start), type(stop))
+        raise SelectionError(f"{topic}: nothing lies between --from and --to; {held}{_OF_TIMES if timed else ''}")
     return selected
 
 

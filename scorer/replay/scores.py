@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from scorer.errors import SelectionError
 from scorer.evaluation.scored import Scored
 from scorer.replay.labels import Labels, label_of
-from scorer.replay.sinks import parquet
+from scorer.replay.tables import rows as rows_of
 
 _ENCODE = msgspec.json.Encoder().encode
 BATCH = 65_536
@@ -46,7 +45,7 @@ def read(path: Path, *, topic: str | None, labels: Labels | None, amount: str | 
         while batch := list(islice(rows, BATCH)):
             topics |= dict.fromkeys(str(row["topic"]) for row in batch if "topic" in row)
             parts.append(_columns(batch, labels, amount, by))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         said = f"a row has no {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
         raise SelectionError(f"--scores {path}: cannot be read: {said}") from error
     if not parts:
@@ -63,15 +62,10 @@ def read(path: Path, *, topic: str | None, labels: Labels | None, amount: str | 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     if not path.is_file():
         raise SelectionError(f"--scores {path}: no such file")
-    if path.suffix == ".parquet":
-        for batch in parquet().ParquetFile(path).iter_batches():
-            yield from batch.to_pylist()
-    elif path.suffix == ".csv":
-        with path.open(encoding="utf-8", newline="") as file:
-            yield from csv.DictReader(file)
-    else:
-        with path.open("rb") as file:
-            yield from (msgspec.json.decode(line) for line in file if line.strip())
+    for number, row in enumerate(rows_of(path), 1):
+        if not isinstance(row, Mapping):
+            raise ValueError(f"row {number} is no object: {row!r:.60}")  # noqa: TRY004
+        yield row
 
 
 def _columns(

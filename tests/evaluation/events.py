@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from scorer.evaluation.scored import DAY, Scored
+from scorer.evaluation.scored import Scored
+from scorer.evaluation.span import DAY
 
 
 def simulated(count: int, *, seed: int = 0, days: float = 14.0, rate: float = 0.05, unknown: float = 0.0) -> Scored:

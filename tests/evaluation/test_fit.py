@@ -17,7 +17,8 @@ from scorer.evaluation.findings import Confusion, Costs
 from scorer.evaluation.fit import Goal, fitted, problem, solve
 from scorer.evaluation.propose import as_yaml, propose
 from scorer.evaluation.resample import Bootstrap, of_confusion
-from scorer.evaluation.scored import DAY, Scored, band_of
+from scorer.evaluation.scored import Scored, band_of
+from scorer.evaluation.span import DAY
 from tests.evaluation.events import simulated
 
 TODAY: Mapping[int, Mapping[str, float]] = {
@@ -191,6 +192,28 @@ def test_a_proposal_says_what_it_does_and_how_sure_that_is() -> None:
     assert one.effect.confusion.cost == pytest.approx(one.intervals["cost"].value)
     assert any("of the events have a label" in said for said in one.warnings)
     assert any("have no amount" in said for said in one.warnings)
+
+
+@pytest.mark.parametrize(
+    "goal", [Goal(recall=0.58, band="block"), Goal(precision=0.9, band="block"), Goal(capacity=3, band="block")]
+)
+def test_the_band_that_is_named_has_figures_of_its_own(goal: Goal) -> None:
+    """Those of all alerts say nothing of whether the wish is met where there is a lower band."""
+    scored = simulated(20_000)
+
+    found = propose(scored, "payments", TODAY[2], "approve", goal, bootstrap=Bootstrap(rounds=200))
+
+    block = scored.score >= np.float32(found.bands["block"])
+    hits = np.count_nonzero(block & scored.fraud)
+    own = {name: found.intervals[f"{name}.block"] for name in ("precision", "recall", "events_per_day")}
+    assert own["recall"].value == hits / np.count_nonzero(scored.fraud) >= (goal.recall or 0)
+    assert own["precision"].value == hits / np.count_nonzero(block) >= (goal.precision or 0)
+    assert own["events_per_day"].value == np.count_nonzero(block) / (scored.days or 0)
+    assert own["events_per_day"].value <= (goal.capacity or 1e9)
+    assert all(each.low <= each.value <= each.high > each.low for each in own.values())
+    assert found.warnings[0].startswith("of band block and higher: precision ")
+    assert f"recall {own['recall'].value:.4g} (95% interval {own['recall'].low:.4g} to" in found.warnings[0]
+    assert f"in block alone, events a day {own['events_per_day'].value:.4g} (95%" in found.warnings[0]
 
 
 def test_a_fraud_without_an_amount_costs_the_mean_of_the_others() -> None:

@@ -185,6 +185,31 @@ def test_bands_that_keep_their_shares_stay_as_they_are(seed: int) -> None:
     assert [(one.edge, one.kept) for one in found] == [(0.3, found[0].share), (0.555, found[1].share)]
 
 
+def test_a_band_that_keeps_its_share_stays_where_another_one_moves() -> None:
+    """The new model lifts only what lies below `block`: the lower edge moves, and the higher one is left alone."""
+    old = simulated(2_000)
+    lifted = np.where(old.score < 0.555, np.minimum(old.score * 1.2, 0.5), old.score).astype(np.float32)
+
+    review, block = carry(old.score, Scored(old.time, lifted, old.label), {"review": 0.3, "block": 0.555})
+
+    assert (block.edge, block.kept) == (0.555, block.share)
+    assert 0.3 < review.edge < block.edge
+    assert review.left > review.share == review.kept
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.lists(st.integers(0, 9), min_size=12, max_size=12))
+def test_carried_edges_ascend_whatever_stays(before: list[int], after: list[int]) -> None:
+    """As float32, which decides: also where a band that could stay lies in the gap that another one moves into."""
+    old, new = (np.array(scores[: len(before)], np.float32) / 10 for scores in (before, after))
+    fresh = Scored(np.arange(len(old)), new, np.zeros(len(old), np.int8))
+
+    found = carry(old, fresh, {"watch": 0.21, "review": 0.25, "hold": 0.55, "block": 0.58})
+
+    edges = [float(np.float32(one.edge)) for one in found]
+    assert edges == sorted(set(edges))
+    assert all(one.kept == np.mean(new >= np.float32(one.edge)) for one in found)
+
+
 def test_where_no_event_was_decided_by_both_nothing_is_carried() -> None:
     nothing = simulated(10).where(np.zeros(10, np.bool_))
 

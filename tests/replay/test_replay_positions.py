@@ -122,6 +122,17 @@ def test_a_slice_that_cannot_be_is_refused(start: Position, stop: Position, said
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("start", "stop", "hinted"),
+    [(At(100), Edge.END, True), (Edge.BEGINNING, At(0), True), (Edge.END, Edge.END, False)],
+)
+def test_where_times_find_nothing_offsets_are_recommended(start: Position, stop: Position, hinted: bool) -> None:
+    """A transaction's end has the broker's time: behind old timestamps, it is what a time finds."""
+    with pytest.raises(SelectionError) as refused:
+        select("t", {0: range(10, 20)}, start, stop, lambda at: {0: 10} if at == 0 else {})
+    assert ("name offsets: --from p0:123" in str(refused.value)) == hinted
+
+
 @given(st.integers(0, 30), st.integers(0, 30))
 def test_a_selected_slice_lies_in_the_extent(start: int, stop: int) -> None:
     """Whatever times are asked for, the slice is a part of what there is, and not empty."""

@@ -141,6 +141,7 @@ def test_write_changes_the_configurations_bands_and_nothing_else(
         (["--costs", "missed=1", "--band", "block"], "--costs moves every edge"),
         (["--recall", "0.5", "--band", "hold"], "no band of payments is called so; there are review, block"),
         (["--recall", "0.5", "--write"], "--write writes into the --config file"),
+        (["--costs", ""], "--costs '': says nothing; write false_positive=40"),
         (["--costs", "mised=1"], "is not one more of false_positive, missed, review, reviewed"),
         (["--costs", "review=-1"], "review is no number of 0 or more"),
         (["--costs", "missed=1,reviewed=hold"], "no band is called 'hold'"),
@@ -151,6 +152,11 @@ def test_a_wrong_wish_is_told_in_a_line(books: Path, options: Sequence[str], sai
     file = ["thresholds", "fit", "--scores", str(books / "scores.jsonl"), "--labels", str(books / "labels.csv")]
 
     assert said in refused(*file, "--bands", "review=0.4,block=0.8", *options)
+
+
+def test_costs_that_say_nothing_are_refused_before_a_replay(replayed: Sequence[str]) -> None:
+    """Not taken for no costs: somebody's variable was empty."""
+    assert "--costs '': says nothing" in refused(*replayed, "--costs", "")
 
 
 def test_too_few_labels_are_refused(books: Path, replayed: Sequence[str], tmp_path: Path) -> None:
@@ -242,6 +248,26 @@ def test_only_one_slice_goes_on_a_page(books: Path, card_bundle: Bundle) -> None
 
     with pytest.raises(SelectionError, match="--report is of one --slice"):
         run("diff", path, path, *where, "--report", "d.html")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--report", "d.html"], "--report says something of a slice of events, and none is named: add --slice FILE"),
+        (["--labels", "l.csv", "--by", "channel"], "--labels, --by say something of a slice"),
+        (["--from", "-1h", "--to", "p0:5"], "--from, --to say"),
+        (["--topic", "t", "--config", "c.yaml", "--bands", "review=0.5"], "--topic, --config, --bands say"),
+        (["--bootstrap", "b:1", "-X", "client.id=x"], "--bootstrap, -X say"),
+    ],
+)
+def test_what_is_asked_of_a_slice_needs_one(
+    card_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Sequence[str], said: str
+) -> None:
+    """A page of nothing, or labels that nobody looks at, are told before anything is compared."""
+    monkeypatch.chdir(tmp_path)
+
+    assert said in refused("diff", str(card_bundle.path), str(card_bundle.path), *options)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_replays_page_and_gate_know_cost_calibration_and_drift(
