@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -111,7 +111,7 @@ def assess(case: Case) -> Report:
         effect_before=_before(case, earlier, earlier.decided) if earlier else None,
         difference=changed,
         segments=[_segments(case, name) for name in case.fields],
-        sweep=sweep(scored, list(case.side.bands.values()), case.costs),
+        sweep=sweep(scored, list(_edges(case)), case.costs),
         scores=histogram(scored.score),
         scores_frauds=histogram(scored.score[fraud]) if labelled else None,
         labels=int(np.count_nonzero(known)),
@@ -133,6 +133,13 @@ def same_scores(case: Case, side: Side) -> Earlier:
     scored = case.scored
     band = band_of(scored.score, list(side.bands.values()))
     return Earlier(side, case.names, np.ones(len(scored), np.bool_), scored.score, band)
+
+
+def _edges(case: Case) -> Iterator[float]:
+    """Yield the edges whose figures a reader must find to the event: those now, before, and proposed."""
+    yield from case.side.bands.values()
+    for other in (case.earlier and case.earlier.side, case.proposal):
+        yield from (edge for edge in (other.bands.values() if other else ()) if 0 < edge < 1)
 
 
 def _after(case: Case, rows: Mask | slice) -> Effect:

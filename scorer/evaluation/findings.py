@@ -145,7 +145,8 @@ class Sweep(msgspec.Struct, frozen=True):
     """Cumulative figures for every edge a reader may choose, so that a page can compute the rest by itself.
 
     At `edges[i]`, ascending from 0: `alerts[i]` events and, where there are labels, `frauds[i]` frauds and their money
-    `caught[i]` lie at or above it. `labelled[i]` counts events at or above it that have a label.
+    `caught[i]` lie at or above it. `labelled[i]` counts events at or above it that have a label. `between[i]` events
+    lie above edges[i] and below edges[i+1]: if none do, an edge between those does exactly what edges[i+1] does.
     """
 
     edges: list[float]
@@ -153,6 +154,7 @@ class Sweep(msgspec.Struct, frozen=True):
     labelled: list[int]
     frauds: list[int]
     caught: list[float]
+    between: list[int]
 
 
 class Curve(msgspec.Struct, frozen=True):
