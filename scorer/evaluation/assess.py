@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +29,7 @@ from scorer.evaluation.findings import (
 )
 from scorer.evaluation.propose import as_yaml
 from scorer.evaluation.scored import Mask, Scored, band_of
-from scorer.evaluation.shift import Sides, difference
+from scorer.evaluation.shift import WORST, Sides, difference
 
 MOST_SEGMENTS = 40
 """Values of a field that have a row of their own."""
@@ -157,15 +158,21 @@ def _part(scored: Scored, rows: Mask | slice) -> Scored:
 
 
 def _difference(case: Case, earlier: Earlier) -> Difference:
+    """Return what changed; where no score moved, the worst of it are the highest scores that are decided otherwise."""
     both = np.flatnonzero(earlier.decided)
     sides = Sides(earlier.names, earlier.score[both], case.scored.score[both], earlier.band[both], case.band[both])
-    return difference(
+    found = difference(
         sides,
         lambda row: _change(case, earlier, int(both[row])),
         missing=earlier.missing,
         extra=earlier.extra,
         twice=earlier.twice,
     )
+    if found.largest:
+        return found
+    flipped = both[sides.before != sides.after]
+    highest = flipped[np.argsort(-case.scored.score[flipped], kind="stable")[:WORST]]
+    return msgspec.structs.replace(found, worst=[_change(case, earlier, int(row)) for row in highest])
 
 
 def _change(case: Case, earlier: Earlier, row: int) -> Change:

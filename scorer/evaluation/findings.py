@@ -82,8 +82,9 @@ class Difference(msgspec.Struct, frozen=True):
     """What changed from one side to the other, of the `matched` events that both decided.
 
     `flips` are events in another band. Quantiles (`p50`, `p90`, `p99`, `p99.9`) are of |after - before|, `moves` is the
-    histogram of after - before of the events whose score moved. `missing` were decided before only, `extra` after only;
-    `twice` are further decisions of one event among the recorded ones.
+    histogram of after - before of the events whose score moved. `worst` are the first of what changed: events in
+    another band before others, then by how far their score moved, or by their score where none moved. `missing` were
+    decided before only, `extra` after only; `twice` are further decisions of one event among the recorded ones.
     """
 
     matched: int

@@ -171,3 +171,20 @@ def test_a_page_of_many_events_stays_small() -> None:
     report = assess(reports.beside(reports.case(simulated(200_000), costs=reports.COSTS)))
 
     assert len(page(report).encode()) < 200_000
+
+
+def test_where_only_bands_changed_the_highest_scores_come_first_and_no_score_is_said_to_move(tmp_path: Path) -> None:
+    """The list is of the highest scores among all events that are decided otherwise, under a title that fits."""
+    made = reports.case(simulated(5_000))
+    before = msgspec.structs.replace(made.side, bands={"review": 0.2, "block": 0.75})
+    report = assess(replace(made, earlier=same_scores(made, before)))
+
+    text = acted(page(report), "return document.body.innerText;", tmp_path)
+
+    assert report.difference
+    flipped = made.scored.score[(made.scored.score >= np.float32(0.2)) & (made.scored.score < np.float32(0.35))]
+    listed = [one.after_score for one in report.difference.worst]
+    assert listed == np.sort(flipped)[::-1][:100].tolist()
+    assert f"What is decided otherwise: 100 of {len(flipped):,}, the highest scores first" in text
+    assert "moved by" not in text
+    assert "largest changes" not in text
