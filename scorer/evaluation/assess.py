@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +29,7 @@ from scorer.evaluation.findings import (
 )
 from scorer.evaluation.propose import as_yaml
 from scorer.evaluation.scored import Mask, Scored, band_of
-from scorer.evaluation.shift import Sides, difference
+from scorer.evaluation.shift import WORST, Sides, difference
 from scorer.evaluation.span import warnings
 
 MOST_SEGMENTS = 40
@@ -112,7 +113,7 @@ def assess(case: Case) -> Report:
         effect_before=_before(case, earlier, earlier.decided) if earlier else None,
         difference=changed,
         segments=[_segments(case, name) for name in case.fields],
-        sweep=sweep(scored, list(case.side.bands.values()), case.costs),
+        sweep=sweep(scored, list(_edges(case)), case.costs),
         scores=histogram(scored.score),
         scores_frauds=histogram(scored.score[fraud]) if labelled else None,
         labels=int(np.count_nonzero(known)),
@@ -136,6 +137,13 @@ def same_scores(case: Case, side: Side) -> Earlier:
     return Earlier(side, case.names, np.ones(len(scored), np.bool_), scored.score, band)
 
 
+def _edges(case: Case) -> Iterator[float]:
+    """Yield the edges whose figures a reader must find to the event: those now, before, and proposed."""
+    yield from case.side.bands.values()
+    for other in (case.earlier and case.earlier.side, case.proposal):
+        yield from (edge for edge in (other.bands.values() if other else ()) if 0 < edge < 1)
+
+
 def _after(case: Case, rows: Mask | slice) -> Effect:
     return effect(_part(case.scored, rows), case.band[rows], case.names, case.costs, case.subject.days)
 
@@ -151,15 +159,21 @@ def _part(scored: Scored, rows: Mask | slice) -> Scored:
 
 
 def _difference(case: Case, earlier: Earlier) -> Difference:
+    """Return what changed; where no score moved, the worst of it are the highest scores that are decided otherwise."""
     both = np.flatnonzero(earlier.decided)
     sides = Sides(earlier.names, earlier.score[both], case.scored.score[both], earlier.band[both], case.band[both])
-    return difference(
+    found = difference(
         sides,
         lambda row: _change(case, earlier, int(both[row])),
         missing=earlier.missing,
         extra=earlier.extra,
         twice=earlier.twice,
     )
+    if found.largest:
+        return found
+    flipped = both[sides.before != sides.after]
+    highest = flipped[np.argsort(-case.scored.score[flipped], kind="stable")[:WORST]]
+    return msgspec.structs.replace(found, worst=[_change(case, earlier, int(row)) for row in highest])
 
 
 def _change(case: Case, earlier: Earlier, row: int) -> Change:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,13 @@ from scorer.evaluation.scored import Mask, Scored
 
 MOST_EDGES = 512
 """Edges of a sweep: as many as a slider has pixels."""
+NEAR = 96
+"""Of them, those that lie around the bands' own."""
+ROUND = np.array([*(at / 100 for at in range(1, 100)), 0.001, 0.002, 0.005, 0.0001, 0.999, 0.995], np.float32)
+"""Edges that people type."""
 BINS = 50
+
+Scores: TypeAlias = NDArray[np.float32]
 
 
 def effect(scored: Scored, band: NDArray[np.integer], names: Sequence[str], costs: Costs | None, days: float) -> Effect:
@@ -49,14 +56,13 @@ def default_reviewed(bands: Sequence[str]) -> list[str]:
 
 
 def sweep(scored: Scored, edges: Sequence[float], costs: Costs | None) -> Sweep:
-    """Return cumulative figures over quantiles of the scores, of the frauds' scores, and the bands' own `edges`.
+    """Return cumulative figures over the bands' own `edges` and MOST_EDGES of the scores, or all where they are fewer.
 
-    Quantiles lie the denser the higher: alerts are few.
+    Of more scores: the hundredths, dense quantiles around `edges`, and quantiles of all scores and of the
+    frauds', the denser the higher, since alerts are few.
     """
-    quantiles = 1.0 - np.geomspace(1e-6, 1.0, MOST_EDGES // 2 - len(edges))
-    populations = [scores for scores in (scored.score, scored.score[scored.fraud]) if len(scores)]
-    candidates = [np.quantile(scores, quantiles, method="nearest") for scores in populations]
-    grid = np.unique(np.concatenate([np.array([0.0, *edges], np.float32), *candidates]))
+    ordered = np.sort(scored.score)
+    grid = _grid(ordered, np.sort(scored.score[scored.fraud]), np.unique(np.array([0.0, *edges], np.float32)))
     losses = scored.losses(costs) if costs else np.zeros(0)
     places = np.searchsorted(grid, scored.score, side="right") - 1
 
@@ -65,13 +71,54 @@ def sweep(scored: Scored, edges: Sequence[float], costs: Costs | None) -> Sweep:
         weighed = weights if weights is None or mask is None else weights[mask]
         return above(np.bincount(here, weighed, minlength=len(grid)).astype(np.float64))
 
+    alerts = reaching(None).astype(np.int64)
+    higher = len(ordered) - np.searchsorted(ordered, grid, side="right")
     return Sweep(
         edges=[float(edge) for edge in grid],
-        alerts=reaching(None).astype(np.int64).tolist(),
+        alerts=alerts.tolist(),
         labelled=reaching(scored.label >= 0).astype(np.int64).tolist(),
         frauds=reaching(scored.fraud).astype(np.int64).tolist(),
         caught=reaching(scored.fraud, losses).tolist() if costs else [0.0] * len(grid),
+        between=(higher - np.append(alerts[1:], 0)).tolist(),
     )
+
+
+def _grid(ordered: Scores, frauds: Scores, edges: Scores) -> Scores:
+    """Return the edges of a sweep, ascending: `edges` among them, and the highest of the `ordered` scores."""
+    distinct = np.unique(ordered)
+    if len(edges) + len(distinct) <= MOST_EDGES:
+        return np.union1d(edges, distinct)
+    near = [_near(ordered, edge, NEAR // len(edges)) for edge in edges[edges > 0]]
+    grid = np.unique(np.concatenate([edges, distinct[-1:], ROUND[distinct[-1] > ROUND], *near]))
+    left = max(MOST_EDGES - len(grid), 0)
+    of_frauds = left // 3 if len(frauds) else 0
+    grid = np.unique(np.concatenate([grid, _high(ordered, left - of_frauds), _high(frauds, of_frauds)]))
+    return np.union1d(grid, _amid(ordered, grid, max(MOST_EDGES - len(grid), 0)))
+
+
+def _near(ordered: Scores, edge: np.float32, many: int) -> Scores:
+    """Return scores on both sides of an edge, the denser the nearer: there edges are tried most."""
+    away = np.geomspace(1, len(ordered), many // 2)
+    ranks = np.searchsorted(ordered, edge) + np.concatenate([-away, away]).astype(np.intp)
+    found: Scores = ordered[ranks[(ranks >= 0) & (ranks < len(ordered))]]
+    return found
+
+
+def _high(ordered: Scores, many: int) -> Scores:
+    """Return so many quantiles, the denser the higher."""
+    ranks = np.geomspace(1, max(len(ordered), 1), many).round().astype(np.intp)
+    found: Scores = ordered[len(ordered) - ranks]
+    return found
+
+
+def _amid(ordered: Scores, grid: Scores, many: int) -> Scores:
+    """Return the middle scores of so many of the widest gaps, by events beside those above."""
+    first = np.searchsorted(ordered, grid, side="right")
+    stop = np.append(np.searchsorted(ordered, grid[1:]), len(ordered))
+    share = (stop - first) / (len(ordered) - first + 1)
+    widest = np.argsort(-share, kind="stable")[: min(many, np.count_nonzero(share))]
+    found: Scores = ordered[(first + stop)[widest] // 2]
+    return found
 
 
 def histogram(score: NDArray[np.float32]) -> Histogram:

@@ -83,8 +83,9 @@ class Difference(msgspec.Struct, frozen=True):
     """What changed from one side to the other, of the `matched` events that both decided.
 
     `flips` are events in another band. Quantiles (`p50`, `p90`, `p99`, `p99.9`) are of |after - before|, `moves` is the
-    histogram of after - before of the events whose score moved. `missing` were decided before only, `extra` after only;
-    `twice` are further decisions of one event among the recorded ones.
+    histogram of after - before of the events whose score moved. `worst` are the first of what changed: events in
+    another band before others, then by how far their score moved, or by their score where none moved. `missing` were
+    decided before only, `extra` after only; `twice` are further decisions of one event among the recorded ones.
     """
 
     matched: int
@@ -146,7 +147,8 @@ class Sweep(msgspec.Struct, frozen=True):
     """Cumulative figures for every edge a reader may choose, so that a page can compute the rest by itself.
 
     At `edges[i]`, ascending from 0: `alerts[i]` events and, where there are labels, `frauds[i]` frauds and their money
-    `caught[i]` lie at or above it. `labelled[i]` counts events at or above it that have a label.
+    `caught[i]` lie at or above it. `labelled[i]` counts events at or above it that have a label. `between[i]` events
+    lie above edges[i] and below edges[i+1]: if none do, an edge between those does exactly what edges[i+1] does.
     """
 
     edges: list[float]
@@ -154,6 +156,7 @@ class Sweep(msgspec.Struct, frozen=True):
     labelled: list[int]
     frauds: list[int]
     caught: list[float]
+    between: list[int]
 
 
 class Curve(msgspec.Struct, frozen=True):

@@ -2,55 +2,9 @@
 const tryBands = (found, section) => {
   const { element, say, percent, table, chart } = draw;
   const names = Object.keys(found.after.bands);
-  const sweep = found.sweep;
+  const edgeOf = (place) => short(found.sweep.edges[place]);
+  const { usable, find, outcome, short, plain } = counting(found, names);
   const labelled = found.labels > 0;
-
-  /** What edges do, as `evaluation.effect` counts it: `places` are indices of the sweep, ascending, one a band. */
-  const outcome = (places, costs) => {
-    const upto = [...places, null];
-    const at = (column, place) => (place === null ? 0 : sweep[column][place]);
-    const within = (column, band) => at(column, upto[band]) - at(column, upto[band + 1]);
-    const reviewed = names.map((name, band) => (costs.reviewed.includes(name) ? band : -1)).filter((band) => band >= 0);
-    const highest = names.length - 1,
-      lowest = places[0];
-    const hits = at("frauds", lowest),
-      alarms = at("labelled", lowest) - hits,
-      missed = found.frauds - hits;
-    const loss = costs.amount ? found.fraud_money - at("caught", lowest) : missed * costs.missed;
-    const sum = (column) => reviewed.reduce((total, band) => total + within(column, band), 0);
-    return {
-      alerts: at("alerts", lowest),
-      alertsPerDay: at("alerts", lowest) / found.subject.days,
-      reviewsPerDay: sum("alerts") / found.subject.days,
-      hits,
-      alarms,
-      missed,
-      passed: found.labels - found.frauds - alarms,
-      precision: hits + alarms ? hits / (hits + alarms) : null,
-      recall: found.frauds ? hits / found.frauds : null,
-      cost:
-        loss +
-        costs.false_positive * (within("labelled", highest) - within("frauds", highest)) +
-        costs.review * sum("labelled"),
-    };
-  };
-
-  const usable = sweep.edges
-    .map((edge, place) => [edge, place])
-    .filter(([edge]) => edge > 0 && edge < 1)
-    .map(([, place]) => place);
-  const nearest = (edge) =>
-    usable.reduce(
-      (best, place) => (Math.abs(sweep.edges[place] - edge) < Math.abs(sweep.edges[best] - edge) ? place : best),
-      usable[0],
-    );
-  /** The edge in the fewest digits that mean the same 32-bit number. */
-  const short = (edge) => {
-    for (let digits = 1; digits < 10; digits += 1)
-      if (Math.fround(Number(edge.toPrecision(digits))) === Math.fround(edge))
-        return String(Number(edge.toPrecision(digits)));
-    return String(edge);
-  };
 
   const givenCosts = () => ({
     false_positive: 0,
@@ -60,26 +14,35 @@ const tryBands = (found, section) => {
     reviewed: names.length > 1 ? names.slice(0, -1) : names,
     ...found.costs,
   });
-  const state = {
-    places: names.map((name) => nearest(found.after.bands[name])),
+  const given = () => ({
+    edges: names.map((name) => short(found.after.bands[name])),
     costs: givenCosts(),
     capacity: found.capacity,
+    refused: "",
+  });
+  const state = given();
+  const places = () => state.edges.map((edge) => find(edge).place);
+  /** The slider's step of an edge: the first that is not below it, or the last there is. */
+  const stepOf = (edge) => {
+    const step = usable.findIndex((place) => found.sweep.edges[place] >= Math.fround(edge));
+    return step < 0 ? usable.length - 1 : step;
   };
 
   const yaml = () => {
-    const plain = (text) =>
+    const word = (text) =>
       /^[A-Za-z][A-Za-z_-]*$/.test(text) && !/^(true|false|yes|no|on|off|null|y|n)$/i.test(text)
         ? text
         : JSON.stringify(text);
-    return `topics:\n  ${plain(found.subject.topic)}:\n    bands:\n${names.map((name, at) => `      ${plain(name)}: ${short(sweep.edges[state.places[at]])}\n`).join("")}`;
+    return `topics:\n  ${word(found.subject.topic)}:\n    bands:\n${names.map((name, at) => `      ${word(name)}: ${plain(state.edges[at])}\n`).join("")}`;
   };
 
   const interactive = () => {
     const part = section(
       "Try other bands",
-      "Move an edge, or type one: what the bands would have done to these events is counted at once. Arrow keys move a slider by one step.",
+      "Move an edge, or type one: what the bands would have done to these events is counted at once. Arrow keys move an edge by one step.",
     );
     const sliders = element("div"),
+      note = element("p", { id: "note", class: "note", role: "status" }),
       inputs = element("div", { class: "inputs control-inputs" }),
       cards = element("div", { class: "cards", id: "cards", "aria-live": "polite" });
     const confusion = element("div"),
@@ -92,7 +55,7 @@ const tryBands = (found, section) => {
         min: 0,
         max: usable.length - 1,
         step: 1,
-        oninput: () => move(at, usable[Number(range.value)]),
+        oninput: () => slide(at, Number(range.value)),
       });
       const number = element("input", {
         type: "number",
@@ -100,21 +63,65 @@ const tryBands = (found, section) => {
         max: 1,
         step: "any",
         "aria-label": `Edge of ${name}`,
-        onchange: () => move(at, nearest(Number(number.value))),
+        onchange: () => type(at, number.value),
+        onblur: () => {
+          number.value = plain(state.edges[at]);
+        },
+        onkeydown: (event) => {
+          if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
+          event.preventDefault();
+          if (number.value !== plain(state.edges[at])) type(at, number.value);
+          const edge = Math.fround(state.edges[at]);
+          const step =
+            event.key === "ArrowUp"
+              ? usable.findIndex((place) => found.sweep.edges[place] > edge)
+              : usable.findLastIndex((place) => found.sweep.edges[place] < edge);
+          if (step >= 0) slide(at, step);
+        },
       });
       sliders.append(
         element("div", { class: "slider" }, element("label", { for: `edge-${at}` }, `${name} from`), range, number),
       );
       return { range, number };
     });
-    const move = (at, place) => {
-      state.places[at] = place;
-      for (let other = at + 1; other < names.length; other += 1)
-        state.places[other] = Math.max(state.places[other], state.places[other - 1]);
-      for (let other = at - 1; other >= 0; other -= 1)
-        state.places[other] = Math.min(state.places[other], state.places[other + 1]);
+    const last = usable.length - names.length;
+    /** Move an edge to a step of its slider; those in its way go on before it. */
+    const slide = (at, step) => {
+      const edges = state.edges,
+        under = (band) => Math.fround(edges[band]) < Math.fround(edges[band + 1]);
+      state.refused = "";
+      edges[at] = edgeOf(usable[Math.min(Math.max(step, at), last + at)]);
+      for (let other = at + 1; other < names.length && !under(other - 1); other += 1)
+        edges[other] = edgeOf(usable[stepOf(edges[other - 1]) + 1]);
+      for (let other = at - 1; other >= 0 && !under(other); other -= 1)
+        edges[other] = edgeOf(usable[stepOf(edges[other + 1]) - 1]);
       show();
     };
+    /** Take an edge as it was typed, if it may lie there. */
+    const type = (at, text) => {
+      const edge = Number(text),
+        rounded = Math.fround(edge),
+        [below, above] = [state.edges[at - 1] ?? 0, state.edges[at + 1] ?? 1];
+      const stays = `; ${names[at]} stays at ${plain(state.edges[at])}.`;
+      state.refused = "";
+      if (text === "") return show(); // what an unfinished number is, too
+      if (!(rounded > 0 && rounded < 1)) state.refused = `${text} is not between 0 and 1${stays}`;
+      else if (rounded <= Math.fround(below))
+        state.refused = `${text} is not above ${plain(below)}, where ${names[at - 1]} begins${stays}`;
+      else if (rounded >= Math.fround(above))
+        state.refused = `${text} is not below ${plain(above)}, where ${names[at + 1]} begins${stays}`;
+      else state.edges[at] = edge;
+      show();
+    };
+    /** Say of which edge the counts are, where the page has none of the very one. */
+    const told = () =>
+      state.edges.flatMap((edge, at) => {
+        const { place, more } = find(edge);
+        if (!more) return [];
+        const [next, typed] = [place === null ? 1 : edgeOf(place), plain(edge)];
+        const nearest = `${names[at]} from ${plain(next)}, the nearest edge above ${typed} that this page has counts for`;
+        return `Counts are of ${nearest} (events between the two: ${say(more)} at most).`;
+      });
     const input = (title, id, value, set) =>
       inputs.append(
         element(
@@ -152,12 +159,13 @@ const tryBands = (found, section) => {
     const card = (id, title, value, over = false) =>
       element("div", { class: over ? "card over" : "card" }, element("b", { id }, value), element("span", {}, title));
     const show = () => {
-      const now = outcome(state.places, state.costs);
+      const now = outcome(places(), state.costs);
       rows.forEach(({ range, number }, at) => {
-        range.value = String(usable.indexOf(state.places[at]));
-        range.setAttribute("aria-valuetext", short(sweep.edges[state.places[at]]));
-        number.value = short(sweep.edges[state.places[at]]);
+        range.value = String(stepOf(state.edges[at]));
+        range.setAttribute("aria-valuetext", plain(state.edges[at]));
+        number.value = plain(state.edges[at]);
       });
+      note.textContent = [state.refused, ...told()].filter(Boolean).join("\n");
       const over = state.capacity !== null && now.reviewsPerDay > state.capacity;
       cards.replaceChildren(
         card("alerts", "alerts a day", say(now.alertsPerDay)),
@@ -226,11 +234,7 @@ const tryBands = (found, section) => {
         class: "control",
         id: "reset",
         onclick: () => {
-          Object.assign(state, {
-            places: names.map((name) => nearest(found.after.bands[name])),
-            costs: givenCosts(),
-            capacity: found.capacity,
-          });
+          Object.assign(state, given());
           for (const [id, value] of [
             ["cost-alarm", state.costs.false_positive],
             ["cost-missed", state.costs.missed],
@@ -248,6 +252,7 @@ const tryBands = (found, section) => {
     );
     part.append(
       sliders,
+      note,
       inputs,
       cards,
       confusion,
@@ -265,23 +270,21 @@ const tryBands = (found, section) => {
 
   /** Cost, and alerts a day, over every place of the lowest edge; higher edges stay, or are pushed up. */
   const edgeCurves = () => {
+    const [, ...higher] = places();
     const every = usable.map((place, at) => [
       at,
-      outcome(
-        state.places.map((other, band) => (band ? Math.max(other, place) : place)),
-        state.costs,
-      ),
+      outcome([place, ...higher.map((other) => (other === null ? null : Math.max(other, place)))], state.costs),
     ]);
     const steps = [0, 0.25, 0.5, 0.75, 1].map((share) => Math.round(share * (usable.length - 1)));
     const x = {
       name: `edge of ${names[0]}`,
       low: 0,
       high: usable.length - 1,
-      ticks: [...new Set(steps)].map((at) => [at, say(sweep.edges[usable[at]])]),
+      ticks: [...new Set(steps)].map((at) => [at, say(found.sweep.edges[usable[at]])]),
     };
     const line = (title, name, value, limits, log) => {
       const points = every.map(([at, one]) => [at, value(one)]),
-        mark = usable.indexOf(state.places[0]);
+        mark = stepOf(state.edges[0]);
       const values = points.map(([, y]) => y).filter((y) => !log || y > 0),
         high = Math.max(0, ...values, ...Object.values(limits)) || 1;
       const low = log ? Math.min(high / 10, ...values) : 0;

@@ -34,7 +34,7 @@
   };
 
   const flips = () => {
-    const { matrix, quantiles, moves, worst } = found.difference;
+    const { matrix, quantiles, moves, worst, largest, flips: changed } = found.difference;
     const count = (before, after) => matrix.find((cell) => cell.before === before && cell.after === after)?.events ?? 0;
     const order = [
       found.after.otherwise,
@@ -75,19 +75,25 @@
         ),
       );
     }
-    if (worst.length) part.append(element("h3", {}, "The largest changes"), worstTable(worst));
+    const shown = worst.length < changed ? `${worst.length} of ${say(changed)}, ` : "";
+    const title = largest ? "The largest changes" : `What is decided otherwise: ${shown}the highest scores first`;
+    if (worst.length) part.append(element("h3", {}, title), worstTable(worst, largest > 0));
   };
 
-  const worstTable = (worst) => {
+  const worstTable = (worst, moved) => {
     const columns = [
       ["event", (one) => one.event_id],
       ["partition", (one) => one.partition],
       ["offset", (one) => one.offset],
       ["before", (one) => one.before],
       ["now", (one) => one.after],
-      ["score before", (one) => one.before_score, score],
-      ["score now", (one) => one.after_score, score],
-      ["moved by", (one) => one.after_score - one.before_score, score],
+      ...(moved
+        ? [
+            ["score before", (one) => one.before_score, score],
+            ["score now", (one) => one.after_score, score],
+            ["moved by", (one) => one.after_score - one.before_score, score],
+          ]
+        : [["score", (one) => one.after_score, score]]),
       ["fraud", (one) => (one.label === null ? "" : one.label ? "yes" : "no")],
     ];
     const box = element("div"),

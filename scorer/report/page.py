@@ -15,7 +15,7 @@ import msgspec
 
 from scorer.evaluation.findings import Difference, Effect, Report, Side
 
-PARTS = {"style": "page.css", "charts": "charts.js", "bands": "bands.js", "program": "page.js"}
+PARTS = {"style": "page.css", "charts": "charts.js", "counts": "counts.js", "bands": "bands.js", "program": "page.js"}
 KINDS = {"replay": "Replay", "diff": "Two models", "fit": "Fitted bands"}
 
 

@@ -10,33 +10,13 @@ import numpy as np
 import pytest
 import yaml
 
-from scorer.evaluation.effect import prices
 from scorer.evaluation.findings import Report
-from scorer.evaluation.scored import Scored, band_of
 from scorer.report.page import page, verdict
 from tests.evaluation.events import simulated
 from tests.report import reports
 from tests.report.browser import acted
+from tests.report.cards import CARDS, check, near
 
-CARDS = """
-const card = (id) => document.getElementById(id)?.textContent ?? null;
-const slide = (band, places) => {
-  const range = document.getElementById(`edge-${band}`);
-  range.value = Number(range.value) + places;
-  range.dispatchEvent(new Event("input"));
-};
-const put = (id, value) => {
-  const field = document.getElementById(id);
-  field.value = value;
-  field.dispatchEvent(new Event("input"));
-};
-const cards = ["alerts", "reviews", "precision", "recall", "alarms", "missed", "cost"];
-const read = () => ({
-  ...Object.fromEntries(cards.map((id) => [id, card(id)])),
-  yaml: card("yaml"),
-  over: !!document.querySelector(".card.over"),
-});
-"""
 LOOK = """
 const every = (selector, test) => [...document.querySelectorAll(selector)].every(test);
 return [
@@ -69,16 +49,6 @@ return [inner.documentElement.scrollWidth, inner.querySelectorAll("svg").length,
 """
 
 
-def number(text: str) -> float:
-    """Read a number as the page writes it."""
-    return float(text.replace(",", "").replace(" %", ""))
-
-
-def near(text: str, exact: float) -> bool:
-    """Return whether a text says a number, as far as its digits go."""
-    return abs(number(text) - exact) <= max(abs(exact) * 0.006, 0.051)
-
-
 @pytest.fixture(scope="module")
 def full() -> Report:
     """Give a report with labels, costs, a capacity, another side, and a proposal."""
@@ -97,24 +67,9 @@ return {msgspec.json.encode(steps).decode()}.map(([band, places]) => {{ slide(ba
     for one in said:
         bands = yaml.safe_load(one["yaml"])["topics"]["payments"]["bands"]
         seen.append(tuple(bands.values()))
-        _check(one, scored, list(bands.values()))
+        check(one, scored, list(bands.values()))
     assert seen[0] == tuple(reports.BANDS.values())
     assert len(set(seen)) == len(steps)
-
-
-def _check(said: dict[str, str], scored: Scored, edges: list[float]) -> None:
-    band, days = band_of(scored.score, edges), scored.days or 0
-    alert = band > 0
-    hits, alarms = np.count_nonzero(alert & scored.fraud), np.count_nonzero(alert & scored.legitimate)
-    reviews = np.count_nonzero(band == 1) / days
-    assert near(said["alerts"], np.count_nonzero(alert) / days)
-    assert near(said["reviews"], reviews)
-    assert near(said["recall"], 100 * hits / np.count_nonzero(scored.fraud))
-    assert near(said["precision"], 100 * hits / (hits + alarms)) if hits + alarms else said["precision"] == "\u2013"
-    assert number(said["alarms"]) == alarms
-    assert number(said["missed"]) == np.count_nonzero(scored.fraud & ~alert)
-    assert near(said["cost"], prices(scored, band, ["approve", *reports.BANDS], reports.COSTS).sum())
-    assert said["over"] == (reviews > 20.0)
 
 
 def test_costs_and_capacity_can_be_changed_and_reset_brings_all_back(full: Report, tmp_path: Path) -> None:
