@@ -71,7 +71,7 @@ class Wish:
         from scorer.replay.gate import ASSESSED
 
         asked = {condition.metric for condition in self.conditions}
-        return bool(self.report or self.costs or asked & set(ASSESSED))
+        return bool(self.report or self.costs is not None or asked & set(ASSESSED))
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def plan(wish: Wish, setting: Setting, other: Setting | None, past: Past, making
         fields=[
             *wish.by,
             *([f"labels {_held(wish.labels)}"] if wish.labels else []),
-            *([f"costs {wish.costs}"] if wish.costs else []),
+            *([] if wish.costs is None else [f"costs {wish.costs}"]),
             *(["drift"] if wish.watches else []),
         ],
         out_topic=wish.out_topic or "",

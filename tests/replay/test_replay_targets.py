@@ -109,3 +109,12 @@ def test_what_no_replay_of_a_file_can_do_is_told_at_once(
     events.write_bytes(json.dumps(event(1)).encode())
     arguments = ["--events", str(events), "--topic", "t", "--bundle", str(card_bundle.path)]
     assert said in refused(*arguments, "--out", str(tmp_path / "out.jsonl"), *more)
+
+
+def test_costs_that_say_nothing_are_refused(card_bundle: Bundle, tmp_path: Path) -> None:
+    """As from a variable that is empty: nobody would notice that no cost was told."""
+    events, labels = tmp_path / "events.jsonl", tmp_path / "labels.csv"
+    events.write_bytes(json.dumps(event(1)).encode())
+    labels.write_text("event_id,label\nt1,1\n")
+    arguments = ["--events", str(events), "--topic", "t", "--bundle", str(card_bundle.path), "--labels", str(labels)]
+    assert "--costs" in refused(*arguments, "--out", str(tmp_path / "out.jsonl"), "--costs", "")
