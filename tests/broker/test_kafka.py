@@ -184,6 +184,17 @@ def test_a_fatal_consumer_stops_instead_of_waiting_for_ever(world: KafkaWorld) -
     second.close()
 
 
+def test_a_session_timeout_that_the_broker_refuses_is_named(world: KafkaWorld) -> None:
+    """It used to be waited out for ever: only the configuration, this one or the broker's, can mend it."""
+    properties = {**world.properties, "session.timeout.ms": 900, "heartbeat.interval.ms": 300}
+    source = KafkaSource(properties, world.identity(), [world.input], hear=world.heard.append)
+    deadline = time.monotonic() + 30.0
+    with pytest.raises(BrokerError, match=r"session\.timeout\.ms` = 900; .* group\.min\.session\.timeout\.ms"):
+        while time.monotonic() < deadline:
+            source.poll(1, 0.1)
+    source.close()
+
+
 def test_a_lost_offset_is_told_with_the_command_that_chooses_one(world: KafkaWorld) -> None:
     """At 3 a.m. the error has the group, the partition, what is committed, what exists, and what to type."""
     world.produce(b"a", b"b", b"c")
