@@ -162,9 +162,16 @@ def test_a_transaction_that_timed_out_renews(world: KafkaWorld) -> None:
     sink.close()
 
 
+@pytest.mark.parametrize("timeout", [6000, "6000"], ids=["number", "text"])
+def test_a_shorter_transaction_timeout_shortens_what_must_not_exceed_it(world: KafkaWorld, timeout: int | str) -> None:
+    """It used to be refused for the sake of two other properties, which the user had not set."""
+    properties = {**world.properties, "transaction.timeout.ms": timeout}
+    KafkaSink(properties, world.identity(), transactional=True, hear=world.heard.append).close()
+
+
 def test_producer_properties_that_contradict_each_other_are_named(world: KafkaWorld) -> None:
     """What librdkafka refuses at the producer's birth is the user's mistake: one error that names it."""
-    properties = {**world.properties, "transaction.timeout.ms": 1500}
+    properties = {**world.properties, "transaction.timeout.ms": 1500, "message.timeout.ms": 30_000}
     with pytest.raises(BrokerError, match=r"transaction\.timeout\.ms"):
         KafkaSink(properties, world.identity(), transactional=True, hear=world.heard.append)
 
