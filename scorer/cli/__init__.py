@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from scorer.cli import check, demo, diff, dlq, kafka, pack, play, record, replay, run, show, thresholds
+from scorer.cli import check, demo, diff, dlq, kafka, pack, play, record, replay, run, show, standard_error, thresholds
 from scorer.errors import OutputError, ScorerError
 
 app = typer.Typer(
@@ -43,8 +43,9 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 def main() -> None:
     """Run the command line; a `ScorerError` becomes one line on standard error and its exit code.
 
-    So does an output that takes no more, be it a file or standard output.
+    So does an output that takes no more, be it a file or standard output. Standard error may take nothing at all.
     """
+    standard_error.forgive()
     try:
         _told_in_full()
     except ScorerError as error:

@@ -34,6 +34,8 @@ TRIM_EVERY = 15
 """Looks between two times that memory is given back."""
 GRACE = 9.0
 """Seconds from a signal to the end. Whatever hangs then is left to its time-outs: a crash loses nothing either."""
+LAST_WORDS = 0.5
+"""Seconds that the log may take for its last line: its reader may be gone, or hang itself."""
 LIBRARIES = ("scorer", "tensorflow", "confluent-kafka", "numpy", "msgspec")
 
 
@@ -101,8 +103,13 @@ def _stop_on_signals(stopping: Event, telemetry: Telemetry, log: JsonLog) -> Non
     """Let SIGTERM and Ctrl-C set a flag: an exception in a handler would cost fetched records."""
     from scorer.telemetry.facts import ServiceStopping
 
-    def give_up() -> None:
+    def tell() -> None:
         log.write("warning", "gave_up_waiting", {"seconds": GRACE, "left_open": "the broker aborts it by its time-out"})
+
+    def give_up() -> None:
+        last_words = Thread(target=tell, daemon=True)
+        last_words.start()
+        last_words.join(LAST_WORDS)
         os._exit(0)
 
     def stop(number: int) -> None:

@@ -162,9 +162,16 @@ def test_a_transaction_that_timed_out_renews(world: KafkaWorld) -> None:
     sink.close()
 
 
+@pytest.mark.parametrize("timeout", [6000, "6000"], ids=["number", "text"])
+def test_a_shorter_transaction_timeout_shortens_what_must_not_exceed_it(world: KafkaWorld, timeout: int | str) -> None:
+    """It used to be refused for the sake of two other properties, which the user had not set."""
+    properties = {**world.properties, "transaction.timeout.ms": timeout}
+    KafkaSink(properties, world.identity(), transactional=True, hear=world.heard.append).close()
+
+
 def test_producer_properties_that_contradict_each_other_are_named(world: KafkaWorld) -> None:
     """What librdkafka refuses at the producer's birth is the user's mistake: one error that names it."""
-    properties = {**world.properties, "transaction.timeout.ms": 1500}
+    properties = {**world.properties, "transaction.timeout.ms": 1500, "message.timeout.ms": 30_000}
     with pytest.raises(BrokerError, match=r"transaction\.timeout\.ms"):
         KafkaSink(properties, world.identity(), transactional=True, hear=world.heard.append)
 
@@ -182,6 +189,17 @@ def test_a_fatal_consumer_stops_instead_of_waiting_for_ever(world: KafkaWorld) -
             first.poll(1, 0.1)
     first.close()
     second.close()
+
+
+def test_a_session_timeout_that_the_broker_refuses_is_named(world: KafkaWorld) -> None:
+    """It used to be waited out for ever: only the configuration, this one or the broker's, can mend it."""
+    properties = {**world.properties, "session.timeout.ms": 900, "heartbeat.interval.ms": 300}
+    source = KafkaSource(properties, world.identity(), [world.input], hear=world.heard.append)
+    deadline = time.monotonic() + 30.0
+    with pytest.raises(BrokerError, match=r"session\.timeout\.ms` = 900; .* group\.min\.session\.timeout\.ms"):
+        while time.monotonic() < deadline:
+            source.poll(1, 0.1)
+    source.close()
 
 
 def test_a_lost_offset_is_told_with_the_command_that_chooses_one(world: KafkaWorld) -> None:

@@ -168,6 +168,32 @@ def test_a_closed_output_is_no_error(cards: Bundle) -> None:
     assert (found.returncode, complaint(found)) == (0, "")
 
 
+def unheard(how: str, *arguments: str | Path) -> list[str]:
+    """Return a command whose standard error cannot be written: it is closed, or its disk is full."""
+    if how == "2>/dev/full" and not Path("/dev/full").exists():
+        pytest.skip("needs a device that takes nothing")
+    return ["sh", "-c", f'exec "$@" {how}', "sh", sys.executable, "-m", "scorer", *map(str, arguments)]
+
+
+@pytest.mark.parametrize("how", ["2>/dev/full", "2>&-"])
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["rum"], 2), (["run", "nowhere.yaml"], 10), (["check", "bundles/nowhere"], 20)]
+)
+def test_an_exit_code_does_not_depend_on_whether_anybody_can_be_told(how: str, arguments: list[str], code: int) -> None:
+    """Scripts read it where nobody reads the line."""
+    found = subprocess.run(unheard(how, *arguments), capture_output=True, timeout=180, check=False)
+
+    assert (found.returncode, found.stdout) == (code, b"")
+
+
+@pytest.mark.parametrize("how", ["2>/dev/full", "2>&-"])
+def test_a_command_that_succeeds_needs_nobody_to_tell(how: str, cards: Bundle) -> None:
+    found = subprocess.run(unheard(how, "check", cards.path), capture_output=True, timeout=180, check=False)
+
+    assert found.returncode == 0
+    assert b"golden events" in found.stdout
+
+
 def test_an_unknown_command_is_a_usage_error() -> None:
     """As every other tool has it."""
     assert scorer("rum").returncode == 2

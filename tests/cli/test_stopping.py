@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 
 def said_by(program: str) -> str:
     """Run a program, and return what it printed before it ended."""
@@ -61,3 +63,37 @@ with signals() as (stopping, caught):
 """
 
     assert said_by(program) == "True SIGINT\n"
+
+
+@pytest.mark.parametrize("reader", ["gone", "asleep"])
+def test_a_scorer_that_cannot_stop_in_time_ends_whether_or_not_its_log_can_be_written(reader: str) -> None:
+    """The last line used to raise before the end, in a thread that nobody waits for."""
+    program = f"""
+import os, signal, time
+from threading import Event
+from scorer.cli import run
+from scorer.telemetry import Telemetry
+from scorer.telemetry.health import Health
+from scorer.telemetry.log import JsonLog
+
+reading, writing = os.pipe()
+if {reader!r} == "gone":
+    os.close(reading)
+else:
+    os.set_blocking(writing, False)
+    try:
+        while True:
+            os.write(writing, bytes(4096))
+    except BlockingIOError:
+        os.set_blocking(writing, True)
+run.GRACE = 0.2
+log = JsonLog(open(writing, "w"), clock=time.time, ticks=time.monotonic)
+telemetry = Telemetry(Health(("payments",), max_silence=60, clock=time.monotonic), log)
+run._stop_on_signals(Event(), telemetry, log)
+print("hangs", flush=True)
+signal.raise_signal(signal.SIGTERM)
+time.sleep(20)
+print("still here", flush=True)
+"""
+
+    assert said_by(program) == "hangs\n"

@@ -80,11 +80,14 @@ def consumer_properties(properties: Properties, identity: Identity) -> dict[str,
 
 def producer_properties(properties: Properties, identity: Identity, *, transactional: bool) -> dict[str, Any]:
     """Return the producer's properties: the owned ones over the user's over the defaults."""
+    given = str(properties.get("transaction.timeout.ms", "")).strip()
+    # The client refuses a time-out of messages or requests that is longer. What is no number, it refuses by its name.
+    longest = int(given) if given.isdecimal() else TRANSACTION_TIMEOUT_MS
     defaults: dict[str, Any] = {
         "retry.backoff.ms": 5,  # the client's 100 waits out CONCURRENT_TRANSACTIONS: p95 105 ms instead of 13
         "queue.buffering.max.messages": 200_000,  # more than the largest batch with its dead letters
-        "message.timeout.ms": TRANSACTION_TIMEOUT_MS,
-        "socket.timeout.ms": SOCKET_TIMEOUT_MS,
+        "message.timeout.ms": min(longest, TRANSACTION_TIMEOUT_MS),
+        "socket.timeout.ms": min(longest, SOCKET_TIMEOUT_MS),
         "reconnect.backoff.max.ms": RECONNECT_MS,
         # After all brokers were gone at once, a re-bootstrap leaves the cached group coordinator dead here too, and the
         # next `send_offsets_to_transaction` waits for ever (librdkafka #5511, #5456).

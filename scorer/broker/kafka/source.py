@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import cast
 
-from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_STORED, Consumer, KafkaException, Message, TopicPartition
 
 from scorer.broker.contract import Change, Fault, Haul, Membership, Rebalance, Verdict
 from scorer.broker.kafka.clients import Identity, Properties, Trouble, consumer_properties, error_callback
@@ -18,8 +18,8 @@ from scorer.broker.kafka.messages import by_topic
 from scorer.broker.kafka.patience import Caller, CallStuckError, leave
 from scorer.broker.kafka.positions import Shapes, added, offset_lost, positions
 from scorer.broker.kafka.roll import is_member
-from scorer.broker.kafka.verdict import AUTHORIZATION, AWAY, OFFSET_LOST, STALE, TOPIC_GONE
-from scorer.errors import BrokerError, OffsetLostError, TopicMissingError
+from scorer.broker.kafka.verdict import AWAY, OFFSET_LOST, STALE, final_error
+from scorer.errors import BrokerError, OffsetLostError
 from scorer.records import Offsets, Partition
 
 COMMITTED_TIMEOUT = 30.0
@@ -282,10 +282,8 @@ class KafkaSource:
             return False
         if error.code() in OFFSET_LOST:
             raise self._offset_lost(topic, cast(int, partition), error.str())
-        if error.code() in TOPIC_GONE:
-            raise TopicMissingError(f"topic {topic}: {error.str()}; it was deleted, or may not be described")
-        if error.fatal() or error.code() == KafkaError._FATAL or error.code() in AUTHORIZATION:
-            raise BrokerError(f"topic {topic}, group {self._group}: {error.name()}: {error.str()}")
+        if (final := final_error(error, topic, self._properties)) is not None:
+            raise final
         self._hear(Trouble("consumer", error.name(), error.str()))
         offset = message.offset()
         if partition is not None and partition >= 0 and offset is not None and offset >= 0:

@@ -1,10 +1,13 @@
-"""One error router: what has to be done about a producer's error."""
+"""One error router: what has to be done about a producer's error, and which of a consumer's no waiting mends."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from confluent_kafka import KafkaError
 
 from scorer.broker.contract import Fault, Verdict
+from scorer.errors import BrokerError, TopicMissingError
 
 STALE = frozenset(
     {
@@ -71,3 +74,18 @@ def verdict_of(error: KafkaError) -> Verdict:
 def fault_of(error: KafkaError) -> Fault:
     """Return the error as the contract's exception."""
     return Fault(verdict_of(error), error.name(), error.str(), fenced=error.code() == KafkaError._FENCED)
+
+
+def final_error(error: KafkaError, topic: str, properties: Mapping[str, object]) -> BrokerError | None:
+    """Return what to raise for a consumer's error, with the consumer's properties; None where waiting may mend it."""
+    group = properties["group.id"]
+    if error.code() in TOPIC_GONE:
+        return TopicMissingError(f"topic {topic}: {error.str()}; it was deleted, or may not be described")
+    if error.code() == KafkaError.INVALID_SESSION_TIMEOUT:
+        return BrokerError(
+            f"group {group}: the broker refuses `kafka: session.timeout.ms` = {properties['session.timeout.ms']}; "
+            "set it between the broker's group.min.session.timeout.ms and group.max.session.timeout.ms"
+        )
+    if error.fatal() or error.code() == KafkaError._FATAL or error.code() in AUTHORIZATION:
+        return BrokerError(f"topic {topic}, group {group}: {error.name()}: {error.str()}")
+    return None
