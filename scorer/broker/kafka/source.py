@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import cast
 
-from confluent_kafka import OFFSET_STORED, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_STORED, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from scorer.broker.contract import Change, Fault, Haul, Membership, Rebalance, Verdict
 from scorer.broker.kafka.clients import Identity, Properties, Trouble, consumer_properties, error_callback
