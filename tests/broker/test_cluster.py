@@ -154,7 +154,7 @@ def test_partitions_added_to_a_running_group_begin(world: KafkaWorld, protocol: 
     """A member that is given a partition which did not exist at its start begins it, and commits that."""
     if "group.protocol" in protocol:
         del world.properties["session.timeout.ms"], world.properties["heartbeat.interval.ms"]
-    world.properties |= {**protocol, "topic.metadata.refresh.interval.ms": 500}
+    world.properties |= protocol
     world.establish()
     source = KafkaSource(
         world.properties,

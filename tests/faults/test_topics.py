@@ -53,7 +53,6 @@ def test_partitions_added(
     """Partitions added under way are decided from their first record on, and the scorer does not end."""
     added = [PARTITIONS, PARTITIONS + 1]
     with world(broker.bootstrap, directory, cards.path, "partitions") as story:
-        story.settings["kafka"] = {"topic.metadata.refresh.interval.ms": 2000}
         with Traffic(broker.bootstrap, story.topics.source, rate=RATE) as traffic:
             story.begin()
             admin = AdminClient({"bootstrap.servers": broker.bootstrap})

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 
 from scorer.errors import OffsetLostError
 from scorer.records import Offsets, Partition
@@ -20,6 +20,8 @@ from scorer.records import Offsets, Partition
 NOTE = re.compile(r"partitions=(\d{1,9}) topic=(\S+)")
 WATCH_SECONDS = 5.0
 """Seconds between two looks at the topics' ids."""
+UNHEARD = frozenset({KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE})
+"""What a client says of a partition that it, or a broker, has not heard of yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,20 @@ def added(partition: Partition, shapes: Shapes) -> bool:
     """Return whether a partition was added to its topic since the scorer started."""
     shape = shapes.get(partition.topic)
     return shape is not None and partition.number >= shape.partitions
+
+
+def beginning(consumer: Consumer, added: TopicPartition, timeout: float) -> int:
+    """Return the offset of an added partition's first record; raises KafkaException.
+
+    The group may give a partition to a member whose client has not heard of it. Then it is seconds old and begins at 0;
+    should its first records be gone even so, reading from there says so.
+    """
+    try:
+        return consumer.get_watermark_offsets(added, timeout)[0]
+    except KafkaException as error:
+        if error.args[0].code() not in UNHEARD:
+            raise
+        return 0
 
 
 def known(committed: Sequence[TopicPartition], shape: Shape) -> int:
