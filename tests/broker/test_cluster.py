@@ -16,7 +16,8 @@ from contract_worlds import KafkaWorld, gather, join, next_offsets, until
 
 from scorer.broker.contract import Rebalance
 from scorer.broker.kafka import Cluster, Identity, KafkaSource
-from scorer.broker.kafka.positions import WATCH_SECONDS, positions
+from scorer.broker.kafka.positions import positions
+from scorer.broker.kafka.watch import WATCH_SECONDS
 from scorer.broker.local import free_ports
 from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, OffsetLostError, TopicMissingError
 from scorer.records import Outgoing, Partition
@@ -193,13 +194,24 @@ def test_a_topic_that_was_forgotten_does_not_begin_blindly(world: KafkaWorld) ->
     world.cluster.refuse_blind_start(shapes, outputs)
 
 
+def delete(world: KafkaWorld, topic: str) -> None:
+    """Delete a topic."""
+    admin = AdminClient({"bootstrap.servers": world.properties["bootstrap.servers"]})
+    admin.delete_topics([topic])[topic].result(30)
+    until(lambda: topic not in world.cluster.reach())
+
+
+def create(world: KafkaWorld, topic: str) -> None:
+    """Make a topic."""
+    admin = AdminClient({"bootstrap.servers": world.properties["bootstrap.servers"]})
+    admin.create_topics([NewTopic(topic, 2)])[topic].result(30)
+    until(lambda: topic in world.cluster.reach())
+
+
 def make_again(world: KafkaWorld) -> None:
     """Delete the input, and make another of its name."""
-    admin = AdminClient({"bootstrap.servers": world.properties["bootstrap.servers"]})
-    admin.delete_topics([world.input])[world.input].result(30)
-    until(lambda: world.input not in world.cluster.reach())
-    admin.create_topics([NewTopic(world.input, 2)])[world.input].result(30)
-    until(lambda: world.input in world.cluster.reach())
+    delete(world, world.input)
+    create(world, world.input)
 
 
 def test_offsets_of_a_topic_that_was_made_again_are_no_start(world: KafkaWorld) -> None:
@@ -227,6 +239,23 @@ def test_a_topic_that_is_made_again_meanwhile_is_noticed(world: KafkaWorld) -> N
     look()
     make_again(world)
     with pytest.raises(OffsetLostError, match=rf"topic {world.input} was deleted and made again"):
+        look()
+
+
+def test_an_input_that_is_deleted_meanwhile_is_noticed_at_the_second_look(world: KafkaWorld) -> None:
+    """A broker that is just starting may say once that it does not know a topic; a consumer may never say it."""
+    now = [0.0]
+    watch = world.cluster.watch(world.cluster.shapes([world.input]), lambda: now[0])
+
+    def look() -> None:
+        now[0] += WATCH_SECONDS
+        for _ in range(20):
+            watch()
+            time.sleep(0.05)  # the answer comes in the broker's own time
+
+    delete(world, world.input)
+    look()
+    with pytest.raises(TopicMissingError, match=rf"topic {world.input} does not exist any more"):
         look()
 
 

@@ -30,8 +30,9 @@ from scorer.broker.kafka.clients import (
     consumer_properties,
     error_callback,
 )
-from scorer.broker.kafka.positions import Shape, Shapes, TopicWatch, known, positions, shape_of
+from scorer.broker.kafka.positions import Shape, Shapes, known, positions, shape_of
 from scorer.broker.kafka.verdict import AWAY
+from scorer.broker.kafka.watch import TopicWatch
 from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, OffsetLostError, TopicMissingError
 from scorer.records import Offsets, Partition
 
