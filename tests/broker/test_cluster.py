@@ -259,6 +259,25 @@ def test_an_input_that_is_deleted_meanwhile_is_noticed_at_the_second_look(world:
         look()
 
 
+def test_an_output_that_is_deleted_meanwhile_is_told_until_it_is_there_again(world: KafkaWorld) -> None:
+    """By its name: the producer says only that the broker does not answer. The others are not spoken of."""
+    watch = world.cluster.watch_outputs([world.decisions, world.letters], world.heard.append)
+
+    def look(times: int) -> list[str]:
+        del world.heard[:]
+        for _ in range(times):
+            watch()
+            time.sleep(1)  # the answer comes in the broker's own time
+        return [trouble.message.partition(" does not exist any more")[0] for trouble in world.heard]
+
+    assert look(2) == []
+    delete(world, world.letters)
+    assert set(look(5)) == {f"topic {world.letters}"}
+    create(world, world.letters)
+    look(2)
+    assert look(2) == []
+
+
 def test_established_offsets_are_where_a_source_starts(world: KafkaWorld) -> None:
     """A source started right after reads from the first offsets."""
     world.produce(b"a", b"b")

@@ -8,6 +8,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 
+from scorer.broker.kafka.clients import Trouble
 from scorer.broker.kafka.positions import Shapes, refuse_another, shape_of
 from scorer.errors import TopicMissingError
 
@@ -72,3 +73,23 @@ class TopicWatch:
         if self._clock() >= self._due:
             self._due = self._clock() + WATCH_SECONDS
             self._looks.ask()
+
+
+class OutputWatch:
+    """Looks whether the topics that are written are there, and tells of those that are not; it stops nothing."""
+
+    def __init__(self, admin: Any, topics: Sequence[str], hear: Callable[[Trouble], None]) -> None:
+        """`hear` is told of every topic that is gone, at every look until it is there again."""
+        self._looks = _Looks(admin, topics)
+        self._hear = hear
+
+    def __call__(self) -> None:
+        """Take the answer to the last question, if it came, and ask the next; called every few seconds."""
+        for topic, description in self._looks.answers():
+            if description is None:
+                message = (
+                    f"topic {topic} does not exist any more: make it again. Until then no batch with records for it "
+                    "is settled; nothing is lost"
+                )
+                self._hear(Trouble("producer", "UNKNOWN_TOPIC_OR_PART", message))
+        self._looks.ask()
