@@ -69,7 +69,7 @@ class BrokerUnreachableError(BrokerError):
 
 
 class TopicMissingError(BrokerError):
-    """A topic does not exist and `create_topics` is not set."""
+    """A topic does not exist and `create_topics` is not set, or an input was deleted under a running scorer."""
 
     exit_code = 32
 

@@ -24,12 +24,11 @@ from scorer.cli.stopping import beside
 
 if TYPE_CHECKING:
     from scorer.config import Settings
-    from scorer.service.outage import Outage
     from scorer.telemetry import Telemetry
     from scorer.telemetry.log import JsonLog
 
 LOOK_EVERY = 4.0
-"""Seconds between two looks whether the loop waits for Kafka."""
+"""Seconds between two looks whether the loop waits for Kafka, and whether what it writes to is there."""
 TRIM_EVERY = 15
 """Looks between two times that memory is given back."""
 GRACE = 9.0
@@ -149,11 +148,12 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
         cluster.refuse_blind_start(shapes, {name: topic.decisions for name, topic in settings.topics.items()})
     first = cluster.establish(shapes, settings.start or Start.EARLIEST)
     changed = cluster.watch(shapes, time.monotonic)
+    outputs_gone = cluster.watch_outputs(outputs, hear)
     cluster.close()
     source = KafkaSource(settings.kafka, identity, list(settings.topics), hear=hear, first=first, shapes=shapes)
     stack.callback(source.close)
     outage = Outage(telemetry.tell, time.monotonic)
-    stack.callback(_look_out(outage))
+    stack.callback(_look_out(outage.look, outputs_gone))
     pool = stack.enter_context(ThreadPoolExecutor(1, "delivery"))
 
     def aside(call: Callable[[], None]) -> Callable[[], None]:
@@ -167,8 +167,8 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     return assembly.service(settings, source, sink, lanes, telemetry, outage, aside, stopping, watch).run()
 
 
-def _look_out(outage: Outage) -> Callable[[], None]:
-    """Look at the outage every few seconds, and give back memory now and then, in a thread; return what ends that."""
+def _look_out(*looks: Callable[[], None]) -> Callable[[], None]:
+    """Look around every few seconds, and give back memory now and then, in a thread; return what ends that."""
     ended = Event()
     # After a broker's outage glibc keeps what the client's threads had read ahead. Other C libraries have no such call.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)
@@ -177,7 +177,8 @@ def _look_out(outage: Outage) -> Callable[[], None]:
         for number in count(1):
             if ended.wait(LOOK_EVERY):
                 return
-            outage.look()
+            for one in looks:
+                one()
             if number % TRIM_EVERY == 0:
                 trim(0)
 

@@ -16,7 +16,8 @@ from contract_worlds import KafkaWorld, gather, join, next_offsets, until
 
 from scorer.broker.contract import Rebalance
 from scorer.broker.kafka import Cluster, Identity, KafkaSource
-from scorer.broker.kafka.positions import WATCH_SECONDS, positions
+from scorer.broker.kafka.positions import positions
+from scorer.broker.kafka.watch import WATCH_SECONDS
 from scorer.broker.local import free_ports
 from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, OffsetLostError, TopicMissingError
 from scorer.records import Outgoing, Partition
@@ -154,7 +155,7 @@ def test_partitions_added_to_a_running_group_begin(world: KafkaWorld, protocol: 
     """A member that is given a partition which did not exist at its start begins it, and commits that."""
     if "group.protocol" in protocol:
         del world.properties["session.timeout.ms"], world.properties["heartbeat.interval.ms"]
-    world.properties |= {**protocol, "topic.metadata.refresh.interval.ms": 500}
+    world.properties |= protocol
     world.establish()
     source = KafkaSource(
         world.properties,
@@ -193,13 +194,24 @@ def test_a_topic_that_was_forgotten_does_not_begin_blindly(world: KafkaWorld) ->
     world.cluster.refuse_blind_start(shapes, outputs)
 
 
+def delete(world: KafkaWorld, topic: str) -> None:
+    """Delete a topic."""
+    admin = AdminClient({"bootstrap.servers": world.properties["bootstrap.servers"]})
+    admin.delete_topics([topic])[topic].result(30)
+    until(lambda: topic not in world.cluster.reach())
+
+
+def create(world: KafkaWorld, topic: str) -> None:
+    """Make a topic."""
+    admin = AdminClient({"bootstrap.servers": world.properties["bootstrap.servers"]})
+    admin.create_topics([NewTopic(topic, 2)])[topic].result(30)
+    until(lambda: topic in world.cluster.reach())
+
+
 def make_again(world: KafkaWorld) -> None:
     """Delete the input, and make another of its name."""
-    admin = AdminClient({"bootstrap.servers": world.properties["bootstrap.servers"]})
-    admin.delete_topics([world.input])[world.input].result(30)
-    until(lambda: world.input not in world.cluster.reach())
-    admin.create_topics([NewTopic(world.input, 2)])[world.input].result(30)
-    until(lambda: world.input in world.cluster.reach())
+    delete(world, world.input)
+    create(world, world.input)
 
 
 def test_offsets_of_a_topic_that_was_made_again_are_no_start(world: KafkaWorld) -> None:
@@ -228,6 +240,42 @@ def test_a_topic_that_is_made_again_meanwhile_is_noticed(world: KafkaWorld) -> N
     make_again(world)
     with pytest.raises(OffsetLostError, match=rf"topic {world.input} was deleted and made again"):
         look()
+
+
+def test_an_input_that_is_deleted_meanwhile_is_noticed_at_the_second_look(world: KafkaWorld) -> None:
+    """A broker that is just starting may say once that it does not know a topic; a consumer may never say it."""
+    now = [0.0]
+    watch = world.cluster.watch(world.cluster.shapes([world.input]), lambda: now[0])
+
+    def look() -> None:
+        now[0] += WATCH_SECONDS
+        for _ in range(20):
+            watch()
+            time.sleep(0.05)  # the answer comes in the broker's own time
+
+    delete(world, world.input)
+    look()
+    with pytest.raises(TopicMissingError, match=rf"topic {world.input} does not exist any more"):
+        look()
+
+
+def test_an_output_that_is_deleted_meanwhile_is_told_until_it_is_there_again(world: KafkaWorld) -> None:
+    """By its name: the producer says only that the broker does not answer. The others are not spoken of."""
+    watch = world.cluster.watch_outputs([world.decisions, world.letters], world.heard.append)
+
+    def look(times: int) -> list[str]:
+        del world.heard[:]
+        for _ in range(times):
+            watch()
+            time.sleep(1)  # the answer comes in the broker's own time
+        return [trouble.message.partition(" does not exist any more")[0] for trouble in world.heard]
+
+    assert look(2) == []
+    delete(world, world.letters)
+    assert set(look(5)) == {f"topic {world.letters}"}
+    create(world, world.letters)
+    look(2)
+    assert look(2) == []
 
 
 def test_established_offsets_are_where_a_source_starts(world: KafkaWorld) -> None:

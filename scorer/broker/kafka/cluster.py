@@ -30,8 +30,9 @@ from scorer.broker.kafka.clients import (
     consumer_properties,
     error_callback,
 )
-from scorer.broker.kafka.positions import Shape, Shapes, TopicWatch, known, positions, shape_of
+from scorer.broker.kafka.positions import Shape, Shapes, known, positions, shape_of
 from scorer.broker.kafka.verdict import AWAY
+from scorer.broker.kafka.watch import OutputWatch, TopicWatch
 from scorer.errors import BrokerError, BrokerUnreachableError, FencedError, OffsetLostError, TopicMissingError
 from scorer.records import Offsets, Partition
 
@@ -133,6 +134,10 @@ class Cluster:
     def watch(self, shapes: Shapes, clock: Callable[[], float]) -> TopicWatch:
         """Return what looks whether the topics are still these."""
         return TopicWatch(self._admin, shapes, clock)
+
+    def watch_outputs(self, topics: Iterable[str], hear: Callable[[Trouble], None]) -> OutputWatch:
+        """Return what tells of topics that are written and are gone."""
+        return OutputWatch(self._admin, list(topics), hear)
 
     def establish(self, shapes: Shapes, start: str) -> Offsets:
         """Commit first offsets for topics of which the group has committed nothing, and for partitions added since.

@@ -7,19 +7,18 @@ which nobody may guess; and a topic from another that was made in its place.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from scorer.errors import OffsetLostError
 from scorer.records import Offsets, Partition
 
 NOTE = re.compile(r"partitions=(\d{1,9}) topic=(\S+)")
-WATCH_SECONDS = 5.0
-"""Seconds between two looks at the topics' ids."""
+UNHEARD = frozenset({KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE})
+"""What a client says of a partition that it, or a broker, has not heard of yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,20 @@ def added(partition: Partition, shapes: Shapes) -> bool:
     """Return whether a partition was added to its topic since the scorer started."""
     shape = shapes.get(partition.topic)
     return shape is not None and partition.number >= shape.partitions
+
+
+def beginning(consumer: Consumer, added: TopicPartition, timeout: float) -> int:
+    """Return the offset of an added partition's first record; raises KafkaException.
+
+    The group may give a partition to a member whose client has not heard of it. Then it is seconds old and begins at 0;
+    should its first records be gone even so, reading from there says so.
+    """
+    try:
+        return consumer.get_watermark_offsets(added, timeout)[0]
+    except KafkaException as error:
+        if error.args[0].code() not in UNHEARD:
+            raise
+        return 0
 
 
 def known(committed: Sequence[TopicPartition], shape: Shape) -> int:
@@ -99,29 +112,3 @@ def offset_lost(consumer: Consumer, group: str, tp: TopicPartition, said: str) -
 def shape_of(description: Any) -> Shape:
     """Return the shape that a client's `TopicDescription` tells."""
     return Shape(len(description.partitions), str(description.topic_id))
-
-
-class TopicWatch:
-    """Looks now and then whether the topics are still the ones that the scorer started with; it never waits.
-
-    A consumer would read a topic that was made in another's place from the old one's position on.
-    """
-
-    def __init__(self, admin: Any, shapes: Shapes, clock: Callable[[], float]) -> None:
-        """`clock` gives seconds that never go back."""
-        self._admin = admin
-        self._shapes = shapes
-        self._clock = clock
-        self._due = clock() + WATCH_SECONDS
-        self._asked: dict[str, Future[Any]] = {}
-
-    def __call__(self) -> None:
-        """Ask, or take the answer; raises OffsetLostError for a topic that was deleted and made again."""
-        answered = {topic: future for topic, future in self._asked.items() if future.done()}
-        for topic, future in answered.items():
-            del self._asked[topic]
-            if not isinstance(future.exception(), KafkaException):  # away, or gone: the consumer says so
-                refuse_another(topic, self._shapes[topic].id, shape_of(future.result()).id)
-        if not self._asked and self._clock() >= self._due:
-            self._due = self._clock() + WATCH_SECONDS
-            self._asked = self._admin.describe_topics(TopicCollection(list(self._shapes)))

@@ -16,7 +16,7 @@ from scorer.broker.kafka.failing import Failing
 from scorer.broker.kafka.held import Held
 from scorer.broker.kafka.messages import by_topic
 from scorer.broker.kafka.patience import Caller, CallStuckError, leave
-from scorer.broker.kafka.positions import Shapes, added, offset_lost, positions
+from scorer.broker.kafka.positions import Shapes, added, beginning, offset_lost, positions
 from scorer.broker.kafka.roll import is_member
 from scorer.broker.kafka.verdict import AWAY, OFFSET_LOST, STALE, final_error
 from scorer.errors import BrokerError, OffsetLostError
@@ -226,7 +226,7 @@ class KafkaSource:
                 partition = Partition(position.topic, position.partition)
                 known = self._first.pop(partition, None)
                 if position.offset < 0 and added(partition, self._shapes):
-                    known = consumer.get_watermark_offsets(position, COMMITTED_TIMEOUT)[0]
+                    known = beginning(consumer, position, COMMITTED_TIMEOUT)
                 if position.offset < 0 and known is not None:
                     self._first[partition] = known
             starts = [self._first.get(Partition(tp.topic, tp.partition), OFFSET_STORED) for tp in assigned]
