@@ -58,6 +58,7 @@ def consumer_properties(properties: Properties, identity: Identity) -> dict[str,
         "fetch.queue.backoff.ms": 5,  # the client's 1000 lets a full local queue halve the throughput
         "coordinator.query.interval.ms": 5_000,  # the client's ten minutes may all be waited out after an outage
         "topic.metadata.refresh.interval.ms": 10_000,  # after the client's five minutes, added partitions would be seen
+        "queued.min.messages": 20_000,  # of a partition: with the client's 100,000, memory depends on what waits
         "queued.max.messages.kbytes": 65_536,  # bounds what is read ahead, and so a batch's bytes
         "check.crcs": True,
         "socket.timeout.ms": SOCKET_TIMEOUT_MS,
