@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scorer.broker.contract import Fault, Sink, Source
-    from scorer.broker.kafka import Identity, Trouble
+    from scorer.broker.kafka import Cluster, Identity, Trouble
     from scorer.broker.kafka.clients import Properties
     from scorer.broker.kafka.positions import Shapes
     from scorer.bundle import Bundle
     from scorer.config import Settings
     from scorer.pipeline import Lane
+    from scorer.records import Offsets
     from scorer.service.delivery import Aside, Delivery
     from scorer.service.loop import Service
     from scorer.service.outage import Outage
@@ -110,6 +111,15 @@ def sink(
             f"transactional.id {identity.transactional_id}: cannot begin: {fault}; "
             "has the cluster a transaction coordinator, and may this user write transactions?"
         ) from fault
+
+
+def first_offsets(settings: Settings, cluster: Cluster, shapes: Shapes) -> Offsets:
+    """Commit where topics begin of which the group has committed nothing; return what its members must commit."""
+    from scorer.config import Start
+
+    if settings.start is None:
+        cluster.refuse_blind_start(shapes, {name: topic.decisions for name, topic in settings.topics.items()})
+    return cluster.establish(shapes, settings.start or Start.EARLIEST)
 
 
 def service(  # noqa: PLR0917 - what a service is made of

@@ -91,7 +91,7 @@ def joined(
 ) -> Setting:
     """Join the options with the configuration; an option goes first."""
     from scorer import config
-    from scorer.cli.lanes import client_properties
+    from scorer.cli.lanes import client_properties, written
     from scorer.errors import ConfigError, SelectionError
 
     # What the client says of its troubles comes back in our own errors.
@@ -110,8 +110,7 @@ def joined(
         raise SelectionError(f"{configuration} has no topic {topic}; it has {', '.join(settings.topics)}")
     lanes = [lane for name, lane in settings.topics.items() if topic in (None, name)]
     names = (dead_letters,) if dead_letters else tuple(dict.fromkeys(lane.dead_letters for lane in lanes))
-    outputs = frozenset(name for lane in settings.topics.values() for name in (lane.decisions, lane.dead_letters))
-    return Setting(settings.kafka, names, tuple(settings.topics), outputs)
+    return Setting(settings.kafka, names, tuple(settings.topics), written(settings.topics.values()))
 
 
 def allowed(setting: Setting, topic: str | None, to_topic: str | None) -> tuple[str, ...]:
@@ -121,7 +120,7 @@ def allowed(setting: Setting, topic: str | None, to_topic: str | None) -> tuple[
 
     if to_topic in setting.dead_letters:
         raise SelectionError(f"--to-topic {to_topic}: that is where the letters are; name a topic that is read")
-    if to_topic in setting.outputs | {ledger_of(name) for name in (*setting.dead_letters, *setting.outputs)}:
+    if to_topic in setting.outputs | set(map(ledger_of, setting.dead_letters)):
         raise SelectionError(f"--to-topic {to_topic}: the scorer itself writes there; name a topic that is read")
     if to_topic is not None:
         return (to_topic,)

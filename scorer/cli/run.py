@@ -127,7 +127,6 @@ def _stop_on_signals(stopping: Event, telemetry: Telemetry, log: JsonLog) -> Non
 def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: ExitStack) -> int:
     """Join the parts and turn the loop; return the events settled."""
     from scorer.broker.kafka import Cluster, Identity, KafkaSource
-    from scorer.config import Start
     from scorer.service.outage import Outage
 
     bundles = assembly.opened(settings)  # before Kafka hears of us: what is not trusted leaves no topic behind
@@ -144,9 +143,7 @@ def _serve(settings: Settings, telemetry: Telemetry, stopping: Event, stack: Exi
     shapes = cluster.shapes(settings.topics)
     sink = assembly.sink(settings, kafka, identity, hear, shapes)
     stack.callback(sink.close)
-    if settings.start is None:
-        cluster.refuse_blind_start(shapes, {name: topic.decisions for name, topic in settings.topics.items()})
-    first = cluster.establish(shapes, settings.start or Start.EARLIEST)
+    first = assembly.first_offsets(settings, cluster, shapes)
     changed = cluster.watch(shapes, time.monotonic)
     outputs_gone = cluster.watch_outputs(outputs, hear)
     cluster.close()

@@ -62,8 +62,8 @@ def check_plan(wish: Wish, setting: Setting) -> None:
     from scorer.cli import staging
     from scorer.replay.journal import saved, unfinished
 
-    begun = saved(unfinished(wish.out), resume=wish.resume)
+    saved(unfinished(wish.out), resume=wish.resume)
     staging.labels(wish, setting)
-    if wish.out_topic and not (wish.existing or begun):
+    if wish.out_topic and not (wish.existing or wish.resume):
         with closing(Cluster(setting.kafka, REPLAYER)) as cluster:
             refuse_existing(wish.out_topic, cluster.reach())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -225,8 +225,8 @@ def test_offsets_of_a_topic_that_was_made_again_are_no_start(world: KafkaWorld) 
         world.cluster.establish(world.cluster.shapes([world.input]), "earliest")
 
 
-def test_a_topic_that_is_made_again_meanwhile_is_noticed(world: KafkaWorld) -> None:
-    """The watch never waits; while its topic lives it is silent, also when the broker tells nothing of it."""
+def looking(world: KafkaWorld) -> Callable[[], None]:
+    """Return what looks at the input once, and takes the answer."""
     now = [0.0]
     watch = world.cluster.watch(world.cluster.shapes([world.input]), lambda: now[0])
 
@@ -236,6 +236,12 @@ def test_a_topic_that_is_made_again_meanwhile_is_noticed(world: KafkaWorld) -> N
             watch()
             time.sleep(0.05)  # the answer comes in the broker's own time
 
+    return look
+
+
+def test_a_topic_that_is_made_again_meanwhile_is_noticed(world: KafkaWorld) -> None:
+    """The watch never waits; while its topic lives it is silent, also when the broker tells nothing of it."""
+    look = looking(world)
     look()
     make_again(world)
     with pytest.raises(OffsetLostError, match=rf"topic {world.input} was deleted and made again"):
@@ -244,15 +250,7 @@ def test_a_topic_that_is_made_again_meanwhile_is_noticed(world: KafkaWorld) -> N
 
 def test_an_input_that_is_deleted_meanwhile_is_noticed_at_the_second_look(world: KafkaWorld) -> None:
     """A broker that is just starting may say once that it does not know a topic; a consumer may never say it."""
-    now = [0.0]
-    watch = world.cluster.watch(world.cluster.shapes([world.input]), lambda: now[0])
-
-    def look() -> None:
-        now[0] += WATCH_SECONDS
-        for _ in range(20):
-            watch()
-            time.sleep(0.05)  # the answer comes in the broker's own time
-
+    look = looking(world)
     delete(world, world.input)
     look()
     with pytest.raises(TopicMissingError, match=rf"topic {world.input} does not exist any more"):

@@ -168,7 +168,7 @@ class Cluster:
                     f"group {self._identity.group} has committed nothing of {topic}, but {written} holds decisions "
                     "already. If its committed offsets are gone, set them (`kafka-consumer-groups.sh "
                     "--reset-offsets`); if the group or the topic is new, say where to begin: "
-                    "`start: earliest` or `start: latest`"
+                    "`start: earliest` or `start: latest`, and take that out again once it runs"
                 )
 
     def refuse_twin(self, pause: Callable[[float], Any]) -> None:
